@@ -1,0 +1,44 @@
+"""refbilevel: the reference for hypergradients. The public names, nothing else.
+
+Names are imported on first use, so that `import refbilevel` costs neither Numba nor CVXPY.
+"""
+
+from importlib import import_module as _import_module
+from pathlib import Path as _Path
+
+if not (_Path(__file__).parent / "kernels").is_dir():  # bare checkout or editable install: rooms beside this folder
+    __path__.append(str(_Path(__file__).parents[1]))
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    # the problem and what is answered about it
+    "BilevelProblem": "problem",
+    "Constraints": "problem",
+    "UpperConstraints": "problem",
+    "LowerSolution": "results",
+    "LinearSolution": "results",
+    "Hypergradient": "results",
+    "Status": "results",
+    # the verbs
+    "hypergradient": "hypergradient",
+    "ESTIMATORS": "estimators",
+    "solve_lower": "lower",
+    "check_problem": "check_problem",
+    "minimize": "outer",
+}
+_MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "kernels", "validation", "plot")
+
+__all__ = sorted(_PUBLIC) + ["errors", "problems"]
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return _import_module(f"refbilevel.{name}")
+    if name in _PUBLIC:
+        return getattr(_import_module(f"refbilevel.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'refbilevel' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *_PUBLIC, *_MODULES])

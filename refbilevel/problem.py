@@ -1,0 +1,304 @@
+"""The problem: minimise f(x, y*(x)), y*(x) = argmin_y g(x, y) subject to p(x, y) <= 0, q(x, y) = 0.
+
+x (n,) upper, y (m,) lower. Subscripts are derivatives and their order is the axis order: `g_xy` is (n, m).
+A problem is plain data: callables of (x, y), nothing computed is stored on it. The library works on a *view* of it,
+made by `counted(problem)`, whose oracles check what they return and count their calls.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+
+from .errors import ArgumentError, DtypeError, MissingDerivative, ShapeError
+
+Oracle = Callable[..., Any]
+
+#: shape of what each oracle returns, in the letters n, m, k (rows of p), l (rows of q)
+SHAPES = {
+    "f": "", "f_x": "n", "f_y": "m", "f_xx": "nn", "f_xy": "nm", "f_yy": "mm",
+    "g": "", "g_x": "n", "g_y": "m", "g_xx": "nn", "g_xy": "nm", "g_yy": "mm",
+}  # fmt: skip
+CONSTRAINT_SHAPES = {
+    "p": "k", "p_x": "kn", "p_y": "km", "q": "l", "q_x": "ln", "q_y": "lm",
+    "lagrangian_yy": "mm", "lagrangian_xy": "nm", "lagrangian_xx": "nn",
+}  # fmt: skip
+UPPER_SHAPES = {"G": "k", "G_x": "kn", "G_y": "km", "H": "l", "H_x": "ln", "H_y": "lm"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """Lower-level constraints p(x, y) <= 0 (k rows) and q(x, y) = 0 (l rows).
+
+    `lagrangian_yy(x, y, mu, nu)` (m, m) and `lagrangian_xy` (n, m) are the multiplier-weighted second derivatives of
+    the constraints alone. Leaving them out raises MissingDerivative when they are needed; `linear=True` says they vanish
+    (p and q affine in y with x-independent row gradients; a product x*y in a row is not linear).
+    """
+
+    p: Oracle | None = None
+    p_x: Oracle | None = None
+    p_y: Oracle | None = None
+    q: Oracle | None = None
+    q_x: Oracle | None = None
+    q_y: Oracle | None = None
+    lagrangian_yy: Oracle | None = None
+    lagrangian_xy: Oracle | None = None
+    lagrangian_xx: Oracle | None = None
+    linear: bool = False
+
+    def __post_init__(self):
+        for row in ("p", "q"):
+            for derivative in ("_x", "_y"):
+                if (getattr(self, row) is None) != (getattr(self, row + derivative) is None):
+                    raise MissingDerivative(f"Constraints: give {row}, {row}_x and {row}_y together, or none of them")
+        if self.p is None and self.q is None:
+            raise ArgumentError("Constraints: give p (inequalities) or q (equalities), or leave constraints=None")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpperConstraints:
+    """Upper-level constraints G(x, y) <= 0 and H(x, y) = 0; both may involve y (coupling constraints)."""
+
+    G: Oracle | None = None
+    G_x: Oracle | None = None
+    G_y: Oracle | None = None
+    H: Oracle | None = None
+    H_x: Oracle | None = None
+    H_y: Oracle | None = None
+
+    def __post_init__(self):
+        for row in ("G", "H"):
+            if getattr(self, row) is not None and getattr(self, row + "_x") is None:
+                raise MissingDerivative(f"UpperConstraints: {row} needs {row}_x (and {row}_y where it involves y)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BilevelProblem:
+    """A bilevel problem as NumPy oracles.
+
+    Parameters
+    ----------
+    n, m : int
+        Sizes of x and y, at least 1.
+    f, f_x, f_y : callables (x, y) -> float, (n,), (m,)
+        Upper objective and its partial gradients.
+    g, g_x, g_y : callables (x, y) -> float, (n,), (m,)
+        Lower objective and its partial gradients.
+    g_yy, g_xy : callables (x, y) -> (m, m), (n, m)
+        Second derivatives as ndarray, sparse array or LinearOperator (g_xy needs `rmatvec`).
+    f_xx, f_xy, f_yy, g_xx : callables, optional
+        For second-order methods.
+    constraints : Constraints, optional
+        Lower-level constraints.
+    bounds : (lo, hi), optional
+        Upper bounds on x; scalars or (n,), +-inf allowed.
+    upper_constraints : UpperConstraints, optional
+    solution_map : object, optional
+        Owns the lower level whole (CVXPY, layers): `solve(x, y0=None, tol=None) -> LowerSolution`,
+        `vjp(x, lower, y_bar) -> (n,)` and `jvp(x, lower, dx) -> (m,)`.
+    lower_solver : callable (x, y0, tol) -> y or LowerSolution, optional
+        The lower solver to use by default (a closed form, say).
+    constants : dict, optional
+        Constants for rigorous bounds: any of mu, L_f, L_fx, L_H, L_B, norm_B (reliability certificates).
+    name : str, optional
+
+    Raises
+    ------
+    ArgumentError
+        A size below 1, an oracle that is not callable, bounds of the wrong shape or crossed.
+    """
+
+    n: int
+    m: int
+    f: Oracle | None = None
+    f_x: Oracle | None = None
+    f_y: Oracle | None = None
+    g: Oracle | None = None
+    g_x: Oracle | None = None
+    g_y: Oracle | None = None
+    g_yy: Oracle | None = None
+    g_xy: Oracle | None = None
+    f_xx: Oracle | None = None
+    f_xy: Oracle | None = None
+    f_yy: Oracle | None = None
+    g_xx: Oracle | None = None
+    constraints: Constraints | None = None
+    bounds: tuple | None = None
+    upper_constraints: UpperConstraints | None = None
+    solution_map: Any = None
+    lower_solver: Oracle | None = None
+    constants: dict | None = None
+    name: str = ""
+
+    def __post_init__(self):
+        for size in ("n", "m"):
+            value = getattr(self, size)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ArgumentError(f"BilevelProblem: {size} must be an integer of at least 1, got {value!r}")
+        for name in SHAPES:
+            oracle = getattr(self, name)
+            if oracle is not None and not callable(oracle):
+                raise DtypeError(f"BilevelProblem: {name} must be a callable of (x, y), got {type(oracle).__name__}")
+        if self.bounds is not None:
+            object.__setattr__(self, "bounds", _bounds(self.bounds, self.n))
+
+    def has(self, *names):
+        """True if every oracle named is present."""
+        return all(getattr(self, name) is not None for name in names)
+
+    def needs(self, *names, purpose=""):
+        """Raise MissingDerivative naming the oracles that are absent."""
+        missing = [name for name in names if getattr(self, name) is None]
+        if missing:
+            raise MissingDerivative(
+                f"{purpose or 'this method'} needs {', '.join(missing)}; pass {'it' if len(missing) == 1 else 'them'} "
+                "to BilevelProblem, or complete the problem with refbilevel.complete(problem)"
+            )
+
+
+def _bounds(bounds, n):
+    try:
+        lo, hi = bounds
+    except (TypeError, ValueError):
+        raise ArgumentError("bounds must be a pair (lo, hi) of scalars or arrays of shape (n,)") from None
+    try:
+        lo, hi = (np.broadcast_to(np.asarray(b, float), (n,)).copy() for b in (lo, hi))
+    except (TypeError, ValueError):
+        raise ShapeError(f"bounds must be a pair (lo, hi) of scalars or arrays of shape ({n},)") from None
+    if not (lo <= hi).all():
+        raise ArgumentError(f"bounds: lo must not exceed hi; it does at index {int(np.argmax(~(lo <= hi)))}")
+    return lo, hi
+
+
+def as_vector(value, size, name):
+    """`value` as a fresh-or-same float64 C-contiguous (size,) array; a clear error otherwise.
+
+    Accepts lists, integers, float32, read-only and strided arrays, and scalars where size is 1.
+    """
+    if type(value).__module__.split(".")[0] in ("torch", "jax", "jaxlib"):
+        raise DtypeError(
+            f"{name} is a {type(value).__module__.split('.')[0]} array; pass numpy.asarray({name}), or use "
+            "refbilevel.from_torch / from_jax to build the problem"
+        )
+    if isinstance(value, np.matrix) or sparse.issparse(value):
+        raise DtypeError(f"{name} must be a plain 1-D array, got {type(value).__name__}; pass numpy.asarray({name}).ravel()")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise DtypeError(f"{name} has masked entries; fill them first: {name}.filled(...)")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise ShapeError(f"{name} must have shape ({size},), got a ragged sequence") from None
+    if array.dtype.kind == "c":
+        raise DtypeError(f"{name} must be real, got {array.dtype}; for complex steps use holomorphic_equilibrium")
+    if array.dtype.kind not in "fiub":
+        raise DtypeError(f"{name} must be a real number array, got dtype {array.dtype}; convert it to float64")
+    if array.ndim == 0 and size == 1:
+        array = array.reshape(1)
+    if array.shape != (size,):
+        raise ShapeError(f"{name} must have shape ({size},), got {array.shape}")
+    array = np.ascontiguousarray(array, np.float64)
+    if not np.isfinite(array).all():
+        raise ArgumentError(f"{name} must be finite, but {name}[{int(np.argmin(np.isfinite(array)))}] is {array[~np.isfinite(array)][0]}")
+    return array
+
+
+class CheckedOracle:
+    """One oracle of a counted view: checks shape and type of its first answer, counts every call."""
+
+    def __init__(self, call, name, shape, sizes, counts):
+        self.call, self.name, self.shape, self.sizes, self.counts = call, name, shape, sizes, counts
+        self.seen = False
+
+    def __call__(self, x, y, *multipliers):
+        self.counts[self.name] += 1
+        try:
+            value = self.call(x, y, *multipliers)
+        except Exception as error:
+            error.add_note(f"raised by the oracle {self.name} at x = {np.array2string(x, threshold=6)}")
+            raise
+        if not self.seen or type(value) is not np.ndarray:
+            value = self._check(value)
+            self.seen = True
+        if value.__class__ is np.ndarray and value.dtype != np.float64:
+            value = self._float(value)
+        return value
+
+    def _check(self, value):
+        if value is None:
+            raise DtypeError(f"{self.name}(x, y) returned None; it must return {self._expected()} (is a return statement missing?)")
+        if not self.shape:
+            return self._scalar(value)
+        if type(value).__module__.split(".")[0] in ("torch", "jax", "jaxlib"):
+            raise DtypeError(f"{self.name}(x, y) must return a NumPy array, got a {type(value).__module__.split('.')[0]} array; use from_torch or from_jax")
+        if not (isinstance(value, LinearOperator) or sparse.issparse(value)):
+            value = self._float(np.asarray(value))
+        self._check_shape(value.shape)
+        return value
+
+    def _check_shape(self, got):
+        if len(got) != len(self.shape):
+            raise ShapeError(f"{self.name}(x, y) must be {self._expected()}, got {got}")
+        for letter, size in zip(self.shape, got):
+            if self.sizes.setdefault(letter, size) != size:
+                hint = "; it looks transposed" if got == tuple(self.sizes.get(c) for c in reversed(self.shape)) else ""
+                raise ShapeError(f"{self.name}(x, y) must be {self._expected()}, got {got}{hint}")
+
+    def _scalar(self, value):
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "fiub":
+            raise ShapeError(f"{self.name}(x, y) must return a real scalar, got {'shape ' + str(array.shape) if array.size != 1 else 'dtype ' + str(array.dtype)}")
+        return float(array.reshape(()))
+
+    def _float(self, array):
+        if array.dtype.kind not in "fiub":
+            raise DtypeError(f"{self.name}(x, y) must return real numbers, got dtype {array.dtype}")
+        return array.astype(np.float64)
+
+    def _expected(self):
+        if not self.shape:
+            return "a real scalar"
+        sizes = ", ".join(str(self.sizes.get(c, c)) for c in self.shape)
+        return f"({', '.join(self.shape)}{',' * (len(self.shape) == 1)}) = ({sizes}{',' * (len(self.shape) == 1)})"
+
+
+def _view(record, shapes, sizes, counts):
+    view = copy.copy(record)
+    for name, shape in shapes.items():
+        call = getattr(record, name)
+        if call is not None:
+            object.__setattr__(view, name, CheckedOracle(getattr(call, "call", call), name, shape, sizes, counts))
+    return view
+
+
+def counted(problem):
+    """(view, counts): a view of `problem` whose oracles are checked and counted; `problem` itself is untouched.
+
+    `counts` is a Counter of calls by oracle name. A view of a view starts its counts afresh.
+    """
+    counts: Counter = Counter()
+    sizes = {"n": problem.n, "m": problem.m}
+    view = _view(problem, SHAPES, sizes, counts)
+    if problem.constraints is not None:
+        object.__setattr__(view, "constraints", _view(problem.constraints, CONSTRAINT_SHAPES, sizes, counts))
+    if problem.upper_constraints is not None:
+        upper = {"n": problem.n, "m": problem.m}
+        object.__setattr__(view, "upper_constraints", _view(problem.upper_constraints, UPPER_SHAPES, upper, counts))
+    return view, counts
+
+
+def replace(problem, **oracles):
+    """A copy of `problem` (of its own class) with some oracles replaced; unlike dataclasses.replace, for subclasses too."""
+    known = {f.name for f in fields(BilevelProblem)}
+    copied = copy.copy(problem)
+    for name, value in oracles.items():
+        if name not in known:
+            raise ArgumentError(f"replace: {name!r} is not a field of BilevelProblem")
+        object.__setattr__(copied, name, value)
+    return copied
