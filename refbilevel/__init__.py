@@ -21,11 +21,11 @@ _PUBLIC = {
     "Hypergradient": "results",
     "Status": "results",
     # the verbs
-    "hypergradient": "hypergradient",
+    "hypergradient": "driver",
     "ESTIMATORS": "estimators",
-    "solve_lower": "lower",
-    "check_problem": "check_problem",
-    "minimize": "outer",
+    "solve_lower": "lower.solve",
+    "check_problem": "derivatives",
+    "minimize": "outer.minimize_",
 }
 _MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "kernels", "validation", "plot")
 

@@ -2,7 +2,7 @@
 
 `compute(problem, x, lower, **options) -> Estimate` gets a counted view of the problem, x (n,), and a `LowerSolution`
 (or, for an estimator that runs its own lower dynamics, only its `.y` as starting point). Its keyword-only parameters
-are its options; unknown ones raise before any work. The driver (hypergradient.py) owns everything else.
+are its options; unknown ones raise before any work. The driver (driver.py) owns everything else.
 """
 
 from __future__ import annotations
