@@ -1,0 +1,198 @@
+"""`hypergradient`: one verb for every estimator. It solves the lower level, calls the estimator, and says what is known of the error.
+
+    x -> lower.solve -> LowerSolution -> estimator.compute -> Estimate -> error figures, cost, status -> Hypergradient
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from . import certificates
+from .errors import ArgumentError, unknown
+from .estimators import ESTIMATORS
+from .lower.solve import check_tolerances, solve_view
+from .problem import as_vector, counted
+from .results import Hypergradient, LowerSolution, Status
+
+NO_ANSWER = (Status.LOWER_INFEASIBLE, Status.LOWER_UNBOUNDED, Status.NONFINITE)
+
+
+def hypergradient(
+    problem,
+    x,
+    method="auto",
+    *,
+    y0=None,
+    lower=None,
+    tol=None,
+    lower_method="auto",
+    lower_options=None,
+    refine=False,
+    strict=False,
+    diagnostics=True,
+    **options,
+):
+    """The gradient of F(x) = f(x, y*(x)).
+
+    Parameters
+    ----------
+    problem : BilevelProblem
+    x : (n,) array_like
+    method : str
+        A name of `refbilevel.ESTIMATORS`. "auto" and "implicit" differentiate the lower optimality system, whichever it is:
+        g_y = 0, the KKT system under constraints, or the problem's own solution map.
+    y0 : (m,) array_like, optional
+        Start of the lower solve (and of unrolled dynamics); zeros by default.
+    lower : LowerSolution or (m,) array_like, optional
+        A lower solution at x, used as it is instead of solving.
+    tol : float, optional
+        Bound on the lower residual; None means until rounding stops the progress.
+    lower_method, lower_options : str, dict
+        The lower solver and its options (see `solve_lower`).
+    refine : bool
+        Return the Newton-corrected gradient instead of the one at the y found.
+    strict : bool
+        Raise StatusError (NotConverged, Degenerate) instead of returning an unsuccessful result.
+    diagnostics : bool
+        False skips error_estimate and attainable_digits (nan): the fast path.
+    **options : the estimator's own options, e.g. linear="cg", K=100, beta=1e-3; unknown ones raise.
+
+    Returns
+    -------
+    Hypergradient
+        float64 whatever the dtype of x.
+
+    Raises
+    ------
+    ShapeError, DtypeError, ArgumentError, UnknownOption, MissingDerivative
+        For arguments that cannot be used; numerical trouble is a status instead.
+    StatusError
+        Under strict=True.
+    """
+    view, counts = counted(problem)
+    x = as_vector(x, problem.n, "x")
+    estimator = _select(view, method)
+    estimator.check_options(options)
+    check_tolerances(tol, None)
+    view.needs(*estimator.requires, purpose=f"method {estimator.name!r}")
+    start = np.zeros(problem.m) if y0 is None else as_vector(y0, problem.m, "y0")
+    lower = _lower(view, x, estimator, start, lower, tol, lower_method, lower_options or {})
+    if lower.status in NO_ANSWER:
+        result = _no_answer(view, x, lower, estimator)
+    else:
+        estimate = estimator.compute(view, x, lower, **options)
+        result = _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
+    result = replace(result, cost=_cost(counts, result.linear))
+    return result.raise_for_status() if strict else result
+
+
+def _kind(view):
+    if view.solution_map is not None:
+        return "map"
+    return "smooth" if view.constraints is None else "constrained"
+
+
+def _select(view, method):
+    kind = _kind(view)
+    if method in ("auto", "implicit"):
+        method = {"smooth": "implicit", "constrained": "kkt", "map": "solution_map"}[kind]
+    if method not in ESTIMATORS:
+        raise unknown("method", method, ESTIMATORS)
+    if kind not in ESTIMATORS[method].classes:
+        fitting = [name for name, e in ESTIMATORS.items() if kind in e.classes]
+        raise ArgumentError(
+            f"method {method!r} is for {' and '.join(ESTIMATORS[method].classes)} lower levels, and this one is {kind}; "
+            f"use one of {', '.join(fitting)}"
+        )
+    return ESTIMATORS[method]
+
+
+def _lower(view, x, estimator, start, lower, tol, method, options):
+    if isinstance(lower, LowerSolution):
+        return lower
+    if lower is not None:
+        y = as_vector(lower, view.m, "lower")
+        return LowerSolution(y=y, residual=_residual(view, x, y), method="given")
+    if estimator.lower == "start":
+        return LowerSolution(y=start, method="start")
+    return solve_view(view, x, method, start, tol, None, options)
+
+
+def _residual(view, x, y):
+    return float(np.linalg.norm(view.g_y(x, y))) if view.g_y is not None and view.constraints is None else np.nan
+
+
+def _no_answer(view, x, lower, estimator):
+    nothing = np.full(view.n, np.nan)
+    return Hypergradient(
+        gradient=nothing, direct=nothing, indirect=nothing, objective=np.nan, x=x, lower=lower, method=estimator.name,
+        residual=lower.residual, status=lower.status, detail=lower.detail,
+    )  # fmt: skip
+
+
+def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options):
+    if estimate.y is not None and estimate.y is not lower.y:
+        lower = replace(lower, y=estimate.y, residual=_residual(view, x, estimate.y), method=estimator.name)
+    newton = _newton(view, x, lower, estimate, options) if (diagnostics or refine) else None
+    gradient, direct = estimate.gradient, estimate.direct
+    if direct is None:
+        direct = view.f_x(x, lower.y) if view.f_x is not None else np.full(view.n, np.nan)
+    refined = newton.gradient if newton is not None else None
+    error = estimate.error_estimate
+    if error is None:
+        error = float(np.linalg.norm(gradient - refined)) if refined is not None else np.nan
+    status, detail = _status(lower, estimate, gradient, newton)
+    if refine and refined is not None:
+        gradient = refined
+    return Hypergradient(
+        gradient=gradient, direct=direct, indirect=gradient - direct,
+        objective=view.f(x, lower.y) if view.f is not None else np.nan,
+        x=x, lower=lower, method=estimator.name, adjoint=estimate.adjoint, linear=estimate.linear, residual=lower.residual,
+        error_estimate=error, attainable_digits=_digits(view, x, lower, estimate, newton, direct) if diagnostics else np.nan,
+        refined=refined, status=status, detail=detail, extra=estimate.extra,
+    )  # fmt: skip
+
+
+def _newton(view, x, lower, estimate, options):
+    """The Newton-corrected implicit gradient, where the oracles for it are there."""
+    if _kind(view) != "smooth" or not view.has("f_x", "f_y", "g_y", "g_yy", "g_xy") or not np.isfinite(estimate.gradient).all():
+        return None
+    if estimate.status in (Status.UNDEFINED, Status.MINIMUM_NORM, Status.NOT_A_MINIMUM):
+        return None
+    linear = options.get("linear", "auto")
+    return certificates.newton_difference(view, x, lower.y, linear, lower.factor)
+
+
+def _digits(view, x, lower, estimate, newton, direct):
+    linear = estimate.linear or (newton.linear if newton is not None else None)
+    v = estimate.adjoint if estimate.adjoint is not None else (newton.adjoint if newton is not None else None)
+    if linear is None or v is None or view.g_xy is None:
+        return np.nan
+    terms = np.linalg.norm(direct) + certificates.norm(view.g_xy(x, lower.y)) * np.linalg.norm(v)
+    return certificates.attainable_digits(linear.condition, terms, estimate.gradient)
+
+
+def _status(lower, estimate, gradient, newton):
+    """The first trouble met, in the order of the computation."""
+    details = [d for d in (lower.detail, estimate.detail) if d]
+    if not np.isfinite(gradient).all():
+        return Status.NONFINITE, " ".join(details)
+    for status in (lower.status, estimate.status):
+        if not status.success:
+            return status, " ".join(details)
+    linear = estimate.linear or (newton.linear if newton is not None else None)
+    condition = linear.condition if linear is not None else np.nan
+    if condition > 1 / np.finfo(float).eps:
+        return Status.ILL_CONDITIONED, f"The condition estimate is {condition:.1e}."
+    if condition > 1e8:
+        details.append(f"The condition estimate is {condition:.1e}: see attainable_digits.")
+    return Status.CONVERGED, " ".join(details)
+
+
+def _cost(counts, linear):
+    cost = dict(counts)
+    if linear is not None:
+        cost["linear_iterations"], cost["matvecs"] = int(linear.iterations), int(linear.matvecs)
+    return cost

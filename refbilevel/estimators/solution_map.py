@@ -1,0 +1,38 @@
+"""Implicit differentiation through a lower level that owns its adjoint.
+
+    gradient = f_x + (dy/dx)^T f_y,      (dy/dx)^T y_bar = solution_map.vjp(x, lower, y_bar).
+
+For problems with a `solution_map` (CVXPY programs, proximal problems, layers): the map knows its own optimality system and
+solves its adjoint. Error law: exact where the map is differentiable; the map's own status and margin say where it is not.
+"""
+
+from __future__ import annotations
+
+from ..results import Estimate, Status
+from .protocol import Estimator
+
+
+def _compute(problem, x, lower, *, linear=None):
+    y = lower.y
+    f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
+    options = {} if linear is None else {"linear": linear}
+    adjoint = getattr(problem.solution_map, "adjoint", None)
+    if adjoint is None:
+        return Estimate(gradient=f_x + problem.solution_map.vjp(x, lower, f_y, **options), direct=f_x)
+    indirect, solution = adjoint(x, lower, f_y, **options)
+    status = Status.CONVERGED if solution is None else solution.status
+    return Estimate(
+        gradient=f_x + indirect, direct=f_x, linear=solution, status=status, detail="" if solution is None else solution.detail
+    )
+
+
+solution_map = Estimator(
+    name="solution_map",
+    family="implicit",
+    compute=_compute,
+    requires=("f_x", "f_y"),
+    error="exact",
+    linear_solve="the map's own",
+    reference="Dontchev & Rockafellar, Implicit functions and solution mappings, 2014",
+    classes=("map",),
+)

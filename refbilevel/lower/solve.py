@@ -1,0 +1,98 @@
+"""`solve_lower`: find y*(x) by the problem's own solver, or by the named one."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+
+from ..errors import ArgumentError, unknown
+from ..problem import as_vector, counted
+from ..results import LowerSolution, Status
+from . import SOLVERS
+
+
+def solve_lower(problem, x, method="auto", *, y0=None, tol=None, maxiter=None, **options):
+    """Solve the lower level at x.
+
+    Parameters
+    ----------
+    problem : BilevelProblem
+    x : (n,) array_like
+    method : str
+        A name of `refbilevel.lower.SOLVERS`; "auto" takes the problem's `solution_map` or `lower_solver` where it has one,
+        a constrained solver under constraints, else Newton.
+    y0 : (m,) array_like, optional
+        Start; zeros by default.
+    tol : float, optional
+        Bound on the residual; None means until rounding stops the progress.
+    maxiter : int, optional
+    **options : the named solver's own options; unknown ones raise.
+
+    Returns
+    -------
+    LowerSolution
+
+    Raises
+    ------
+    ShapeError, DtypeError, ArgumentError
+        For x, y0, tol or maxiter that cannot be used.
+    UnknownOption
+        For an unknown method or option.
+    MissingDerivative
+        When the problem lacks an oracle the method needs.
+    """
+    view, _ = counted(problem)
+    x = as_vector(x, problem.n, "x")
+    y0 = np.zeros(problem.m) if y0 is None else as_vector(y0, problem.m, "y0")
+    check_tolerances(tol, maxiter)
+    return solve_view(view, x, method, y0, tol, maxiter, options)
+
+
+def check_tolerances(tol, maxiter):
+    """Raise for a tol that is not a positive number, or a maxiter that is not a count."""
+    if tol is not None and not (isinstance(tol, (int, float, np.number)) and tol > 0):
+        raise ArgumentError(f"tol must be a positive number or None, got {tol!r}")
+    if maxiter is not None and not (isinstance(maxiter, (int, np.integer)) and maxiter >= 0):
+        raise ArgumentError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
+
+
+def solve_view(view, x, method, y0, tol, maxiter, options):
+    """`solve_lower` after its arguments were checked; `view` is a counted view."""
+    if method == "auto" and not options:
+        if view.solution_map is not None:
+            return view.solution_map.solve(x, y0=y0, tol=tol)
+        if view.lower_solver is not None:
+            return _own(view, x, y0, tol)
+    name = default_method(view) if method == "auto" else method
+    if name not in SOLVERS:
+        raise unknown("lower method", name, SOLVERS)
+    solver = SOLVERS[name]
+    kind = "smooth" if view.constraints is None else "constrained"
+    if kind not in solver.classes:
+        raise ArgumentError(f"method {name!r} solves {' and '.join(solver.classes)} lower levels, and this one is {kind}")
+    known = [p.name for p in inspect.signature(solver.solve).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise unknown(f"option of lower method {name!r}", option, known)
+    view.needs(*solver.requires, purpose=f"lower method {name!r}")
+    return solver.solve(view, x, y0, tol=tol, maxiter=maxiter, **options)
+
+
+def default_method(view):
+    """The solver that "auto" means for this problem."""
+    if view.constraints is not None:
+        return "convex"
+    return "newton" if view.g_yy is not None else "accelerated_gradient"
+
+
+def _own(view, x, y0, tol):
+    """The problem's own solver; a bare y is wrapped, and its residual is measured, not believed."""
+    answer = view.lower_solver(x, y0, tol)
+    if isinstance(answer, LowerSolution):
+        return answer
+    y = as_vector(answer, view.m, "lower_solver's y")
+    residual = float(np.linalg.norm(view.g_y(x, y)))
+    scale = np.linalg.norm(view.g_y(x, y0)) + np.linalg.norm(view.g_y(x, y0 + 1.0))
+    met = residual <= (1e-8 * scale if tol is None else tol)
+    return LowerSolution(y=y, residual=residual, status=Status.CONVERGED if met else Status.LOWER_STALLED, method="own")

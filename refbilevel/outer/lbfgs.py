@@ -1,0 +1,65 @@
+"""L-BFGS-B on the hypergradient (SciPy's), with lower tolerances that tighten as it converges.
+
+Stops when |P(x - grad F) - x|_inf <= tol. When SciPy's line search gives up above tol, because differences of F are rounding,
+projected gradient steps with a Barzilai-Borwein length finish the last digits.
+
+Byrd, Lu, Nocedal & Zhu, A limited memory algorithm for bound constrained optimization, 1995.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import Bounds
+from scipy.optimize import minimize as scipy_minimize
+
+from ..results import Status
+from .protocol import OuterMethod, Outcome
+
+
+def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
+    first = objective.record(x0)
+    if first.projected_norm <= tol:
+        return Outcome(x0, Status.CONVERGED)
+    x, restarts = x0, 0
+    while True:
+        result = scipy_minimize(
+            objective, x, jac=True, method="L-BFGS-B", bounds=Bounds(objective.lo, objective.hi), callback=objective.record,
+            options={"maxiter": max(maxiter - len(objective.history), 0), "gtol": tol, "ftol": 0.0, "maxcor": memory, "maxls": 40},
+        )  # fmt: skip
+        x = objective.project(result.x)
+        h = objective.evaluate(x)
+        if objective.projected_norm(x, h.gradient) <= tol:
+            return Outcome(x, Status.CONVERGED, nit=len(objective.history) - 1)
+        if len(objective.history) >= maxiter:
+            return Outcome(x, Status.MAXITER, nit=len(objective.history) - 1)
+        x, improved = _polish(objective, x, tol)
+        restarts += 1
+        if objective.projected_norm(x, objective.evaluate(x).gradient) <= tol:
+            return Outcome(x, Status.CONVERGED, nit=len(objective.history) - 1)
+        if not improved or restarts >= 5:
+            return Outcome(x, Status.STALLED, nit=len(objective.history) - 1)
+
+
+def _polish(objective, x, tol, iterations=60):
+    """Secant steps on the projected gradient alone: the best point by its norm, and whether it fell by half."""
+    gradient = objective.evaluate(x).gradient
+    start = best = objective.projected_norm(x, gradient)
+    best_x, step = x, 1e-3 * (1 + np.linalg.norm(x)) / max(np.linalg.norm(gradient), 1e-300)
+    for _ in range(iterations):
+        x_new = objective.project(x - step * gradient)
+        new = objective.evaluate(x_new).gradient
+        if not np.isfinite(new).all():
+            break
+        s, z = x_new - x, new - gradient
+        step = s @ s / (s @ z) if s @ z > 0 else step * 2
+        x, gradient = x_new, new
+        norm = objective.projected_norm(x, gradient)
+        if norm < best:
+            best, best_x = norm, x
+            objective.record(x)
+        if best <= tol:
+            break
+    return best_x, best < 0.5 * start
+
+
+lbfgs = OuterMethod("lbfgs", _run, reference="Byrd, Lu, Nocedal & Zhu 1995")

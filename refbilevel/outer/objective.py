@@ -1,0 +1,89 @@
+"""The upper objective F(x) = f(x, y*(x)) as outer methods see it: evaluated once a point, counted, remembered, interruptible.
+
+Each evaluation warm-starts the lower solve from the last y. `tolerance` is the lower residual asked for; methods loosen it far
+from a solution and tighten it as they converge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..driver import hypergradient
+from ..results import Status
+
+
+class Stop(Exception):
+    """Raised by the objective when the callback asks to stop or an interrupt arrives."""
+
+
+@dataclass(frozen=True, eq=False)
+class Iterate:
+    """What a callback receives (as `intermediate_result`)."""
+
+    nit: int
+    x: np.ndarray
+    y: np.ndarray
+    fun: float
+    gradient: np.ndarray
+    projected_norm: float
+    error_estimate: float
+    status: Status
+
+
+class Objective:
+    """F and its hypergradient for an outer method; `history` holds one Iterate an accepted step."""
+
+    def __init__(self, problem, estimator="auto", options=None, bounds=None, callback=None, tolerance=None):
+        self.problem, self.estimator, self.options = problem, estimator, dict(options or {})
+        n = problem.n
+        self.lo, self.hi = bounds if bounds is not None else (np.full(n, -np.inf), np.full(n, np.inf))
+        self.callback, self.tolerance = callback, tolerance
+        self.history, self.counts, self.y = [], Counter(), None
+        self._last = None
+
+    def project(self, x):
+        return np.clip(x, self.lo, self.hi)
+
+    def projected_norm(self, x, gradient):
+        """|P(x - gradient) - x|_inf: zero exactly at a stationary point under bounds."""
+        return float(np.abs(self.project(x - gradient) - x).max())
+
+    def evaluate(self, x):
+        """The `Hypergradient` at x; one solve a point."""
+        if self._last is not None and np.array_equal(self._last.x, x):
+            return self._last
+        result = hypergradient(
+            self.problem, x, self.estimator, y0=self.y, tol=self.tolerance, diagnostics=False, **self.options
+        )
+        self.counts.update(result.cost)
+        self.counts["hypergradients"] += 1
+        if np.isfinite(result.lower.y).all():
+            self.y = result.lower.y
+        self._last = result
+        return result
+
+    def __call__(self, x):
+        """(F, gradient), as SciPy wants it; F is inf where the lower level has no solution, so that line searches back off."""
+        result = self.evaluate(np.asarray(x, float))
+        if not np.isfinite(result.objective) or not np.isfinite(result.gradient).all():
+            return np.inf, np.zeros_like(result.x)
+        return result.objective, result.gradient
+
+    def record(self, x):
+        """Append the accepted point to the history and tell the callback; returns the Iterate."""
+        h = self.evaluate(np.asarray(x, float))
+        iterate = Iterate(
+            len(self.history), h.x, h.lower.y, h.objective, h.gradient, self.projected_norm(h.x, h.gradient), h.error_estimate, h.status
+        )
+        self.history.append(iterate)
+        if self.callback is not None:
+            try:
+                asked = self.callback(iterate)
+            except StopIteration:
+                asked = True
+            if asked:
+                raise Stop("The callback asked to stop.")
+        return iterate
