@@ -80,6 +80,10 @@ class Status(str, enum.Enum):
         "linear_breakdown",
         "The Krylov method broke down or stagnated above its tolerance; use a direct method or MINRES/GMRES.",
     )
+    NONSYMMETRIC = (
+        "nonsymmetric",
+        "The matrix is not symmetric, which this linear method needs; use lu or gmres, or check g_yy.",
+    )
     DIVERGED = (
         "diverged",
         "The iteration diverged because the step is too long for the curvature; use step < 2/L.",
@@ -172,7 +176,10 @@ class LowerSolution(_Outcome):
 
 @dataclass(frozen=True, eq=False)
 class LinearSolution(_Outcome):
-    """x with A x = b. `residual` is the true |b - A x| / |b|, recomputed; `condition` an estimate (nan: unknown)."""
+    """x with A x = b. `residual` is the true |b - A x| / |b|, recomputed; `condition` an estimate (nan: unknown).
+
+    `negative` counts the negative eigenvalues of A where the method shows them (Krylov: 1 means at least one), else None.
+    """
 
     x: np.ndarray
     residual: float
@@ -183,6 +190,7 @@ class LinearSolution(_Outcome):
     detail: str = ""
     method: str = ""
     factor: Any = None
+    negative: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
