@@ -1,0 +1,21 @@
+"""Families of bilevel problems: `problems.ridge(...)` and its like build a `BilevelProblem` from data.
+
+`FAMILIES` maps a family's name to the module that defines it; names are imported on first use.
+"""
+
+from importlib import import_module as _import_module
+
+FAMILIES = {
+    "ridge": "linear_models",
+    "logistic": "linear_models",
+}
+
+
+def __getattr__(name):
+    if name in FAMILIES:
+        return getattr(_import_module(f"{__name__}.{FAMILIES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted([*globals(), *FAMILIES])

@@ -1,0 +1,184 @@
+"""Design matrices: dense or CSR data behind the same few products, each one fused kernel (or BLAS where that is better).
+
+`loss(t, w, y, kind)` gives (L, L_y, d) of sum_i w_i l(a_i'y, t_i) in one pass; `product(d, v)` is A' (d * (A v));
+`gram(d)` is A' diag(d) A as an ndarray; `gram_diagonal(d)` its diagonal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import get_num_threads
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+
+from ..errors import ArgumentError, DtypeError, ShapeError
+from ..kernels import glm
+
+#: below so many entries a kernel stays on the calling thread
+SERIAL = 40_000
+
+
+def threads_for(entries):
+    """Number of row blocks for a pass over so many entries."""
+    return 1 if entries < SERIAL else get_num_threads()
+
+
+@dataclass(frozen=True, eq=False)
+class DenseDesign:
+    """A (N, m), float64 and C-contiguous."""
+
+    A: np.ndarray
+
+    @property
+    def size(self):
+        return self.A.size
+
+    @property
+    def shape(self):
+        return self.A.shape
+
+    def loss(self, t, w, y, kind):
+        return glm.dense_loss(self.A, t, w, np.ascontiguousarray(y, np.float64), kind, threads_for(self.size))
+
+    def product(self, d, v):
+        return glm.dense_product(self.A, d, np.ascontiguousarray(v, np.float64), threads_for(self.size))
+
+    def gram(self, d):
+        if self.shape[1] <= 32:
+            return glm.dense_gram(self.A, d)
+        scaled = np.sqrt(d)[:, None] * self.A  # d >= 0: every loss here is convex
+        return scaled.T @ scaled
+
+    def gram_diagonal(self, d):
+        return np.einsum("ij,i,ij->j", self.A, d, self.A)
+
+    def predict(self, y):
+        return self.A @ y
+
+    def transpose_times(self, r):
+        return self.A.T @ r
+
+    def spectral_bound(self, d):
+        """Upper bound of the largest eigenvalue of A' diag(d) A."""
+        return float(np.linalg.norm(np.sqrt(d)[:, None] * self.A, 2)) ** 2 if min(self.shape) <= 500 else float(d @ (self.A**2).sum(1))
+
+    def row_norms(self):
+        return np.linalg.norm(self.A, axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDesign:
+    """A (N, m) in CSR; the kernels see its indices as unsigned."""
+
+    A: sparse.csr_array
+    csr: tuple = field(init=False, repr=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "csr", (self.A.data, self.A.indices.view(np.uint32), self.A.indptr))
+
+    @property
+    def size(self):
+        return self.A.nnz
+
+    @property
+    def shape(self):
+        return self.A.shape
+
+    def loss(self, t, w, y, kind):
+        return glm.sparse_loss(*self.csr, t, w, np.ascontiguousarray(y, np.float64), kind, threads_for(self.size))
+
+    def product(self, d, v):
+        return glm.sparse_product(*self.csr, d, np.ascontiguousarray(v, np.float64), threads_for(self.size))
+
+    def gram(self, d):
+        return (self.A.T @ (sparse.diags_array(d) @ self.A)).toarray()
+
+    def gram_diagonal(self, d):
+        return np.bincount(self.A.indices, self.A.data**2 * np.repeat(d, np.diff(self.A.indptr)), self.shape[1])
+
+    def predict(self, y):
+        return self.A @ y
+
+    def transpose_times(self, r):
+        return self.A.T @ r
+
+    def spectral_bound(self, d):
+        """Upper bound of the largest eigenvalue of A' diag(d) A: the norm bound |M|_1 of the nonnegative |A|' d |A|."""
+        absolute = abs(self.A)
+        return float((absolute.T @ (d * (absolute @ np.ones(self.shape[1])))).max(initial=0.0))
+
+    def row_norms(self):
+        return np.sqrt(np.asarray((self.A**2).sum(axis=1)).ravel())
+
+
+def as_design(A, name):
+    """DenseDesign or SparseDesign of `A` (N, m), checked: real, finite, two-dimensional, at least 1 x 1."""
+    if sparse.issparse(A):
+        csr = sparse.csr_array(A, dtype=np.float64)
+        if csr.indices.dtype != np.int32:
+            if csr.nnz > np.iinfo(np.int32).max:
+                raise ArgumentError(f"{name} has more than 2^31 entries; split it")
+            csr = sparse.csr_array((csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int32)), csr.shape)
+        csr.sum_duplicates()
+        values, design = csr.data, SparseDesign(csr)
+    else:
+        values = np.asarray(A)
+        if values.dtype.kind not in "fiub":
+            raise DtypeError(f"{name} must be a real matrix, got dtype {values.dtype}; convert it to float64")
+        if values.ndim != 2:
+            raise ShapeError(f"{name} must be two-dimensional (samples, features), got shape {values.shape}")
+        values = np.ascontiguousarray(values, np.float64)
+        design = DenseDesign(values)
+    if min(design.shape) < 1:
+        raise ShapeError(f"{name} needs at least one row and one column, got shape {design.shape}")
+    if not np.isfinite(values).all():
+        raise ArgumentError(f"{name} must be finite; drop or fill the samples with NaN or infinity")
+    return design
+
+
+class GramOperator(LinearOperator):
+    """A' diag(d) A + diag(c), symmetric (m, m), never formed unless asked: `todense()`, `toarray()`, `diagonal()`."""
+
+    def __init__(self, design, d, c):
+        super().__init__(np.float64, (design.shape[1],) * 2)
+        self.design, self.d, self.c = design, d, c
+
+    def _matvec(self, v):
+        v = np.asarray(v, np.float64).ravel()
+        return self.design.product(self.d, v) + self.c * v
+
+    _rmatvec = _matvec
+
+    def _matmat(self, V):
+        A = self.design.A
+        return A.T @ (self.d[:, None] * (A @ V)) + self.c[:, None] * V
+
+    _rmatmat = _matmat
+
+    def _adjoint(self):
+        return self
+
+    _transpose = _adjoint
+
+    def todense(self):
+        H = self.design.gram(self.d)
+        H[np.diag_indices_from(H)] += self.c
+        return H
+
+    toarray = todense
+
+    def diagonal(self):
+        return self.design.gram_diagonal(self.d) + self.c
+
+
+#: with hessian="auto", a Hessian of at most so many rows is given as an ndarray
+DENSE_UP_TO = 200
+
+
+def hessian(operator, kind):
+    """The operator, or its ndarray: kind "operator", "dense" or "auto" (by size)."""
+    if kind == "dense" or (kind == "auto" and operator.shape[0] <= DENSE_UP_TO):
+        return operator.todense()
+    return operator

@@ -1,0 +1,202 @@
+"""Ridge and logistic regression with learned penalties: x = log-penalties, y = coefficients.
+
+    g(x, y) = (1/N)  sum_i l(a_i'y, t_i) + 1/2 sum_j exp(x_j) y_j^2        (N training samples)
+    f(x, y) = (1/N') sum_i l(b_i'y, s_i) + rho/2 |x - center|^2            (N' validation samples)
+
+with l(z, t) = (z - t)^2 / 2 (ridge) or log(1 + exp(-t z)), t = -1 or 1 (logistic). Penalties: "per-feature", n = m, or
+"one", n = 1 shared by all features. Without a prior, rho = 0; a validation loss alone may fall as some x_j go to infinity.
+`reduction="sum"` drops 1/N and 1/N'.
+
+Derivatives, with r, d of kernels/glm.py and E = diag(exp(x)) ("one": E = exp(x) I):
+    g_y = A'r + E y,  g_yy = A' diag(d) A + E,  g_xy = diag(exp(x) y)  ("one": the row exp(x) y'),
+    g_x = exp(x) y^2 / 2 (summed for "one"),  f_y = B'r,  f_x = rho (x - center).
+The ridge solution is one Cholesky solve. Setting: Pedregosa, "Hyperparameter optimization with approximate gradient"
+(arXiv 1602.02355), Section 5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import linalg, sparse
+
+from ..errors import ArgumentError, ShapeError, unknown
+from ..problem import BilevelProblem, as_vector
+from ..results import LowerSolution
+from .design import GramOperator, as_design, hessian
+
+SQUARED, LOGISTIC = 0, 1
+
+
+@dataclass(frozen=True, eq=False)
+class PenalisedLinearModel:
+    """The data of one problem and its oracles as methods (so that problems pickle)."""
+
+    train: object
+    t_train: np.ndarray
+    val: object
+    t_val: np.ndarray
+    loss: int
+    per_feature: bool
+    rho: float
+    center: np.ndarray
+    hessian: str
+    w_train: np.ndarray = field(repr=False)
+    w_val: np.ndarray = field(repr=False)
+
+    @property
+    def m(self):
+        return self.train.shape[1]
+
+    @property
+    def n(self):
+        return self.m if self.per_feature else 1
+
+    def penalty(self, x):
+        """exp(x) as (m,)."""
+        return np.exp(x) if self.per_feature else np.full(self.m, np.exp(x[0]))
+
+    def f(self, x, y):
+        return self.val.loss(self.t_val, self.w_val, y, self.loss)[0] + 0.5 * self.rho * np.sum((x - self.center) ** 2)
+
+    def f_x(self, x, y):
+        return self.rho * (x - self.center)
+
+    def f_y(self, x, y):
+        return self.val.loss(self.t_val, self.w_val, y, self.loss)[1]
+
+    def f_xx(self, x, y):
+        return sparse.diags_array(np.full(self.n, self.rho))
+
+    def f_xy(self, x, y):
+        return sparse.csr_array((self.n, self.m))
+
+    def f_yy(self, x, y):
+        curvature = self.val.loss(self.t_val, self.w_val, y, self.loss)[2]
+        return hessian(GramOperator(self.val, curvature, np.zeros(self.m)), self.hessian)
+
+    def g(self, x, y):
+        return self.train.loss(self.t_train, self.w_train, y, self.loss)[0] + 0.5 * self.penalty(x) @ y**2
+
+    def g_x(self, x, y):
+        halves = 0.5 * self.penalty(x) * y**2
+        return halves if self.per_feature else halves.sum(keepdims=True)
+
+    def g_y(self, x, y):
+        return self.train.loss(self.t_train, self.w_train, y, self.loss)[1] + self.penalty(x) * y
+
+    def g_yy(self, x, y):
+        curvature = self.train.loss(self.t_train, self.w_train, y, self.loss)[2]
+        return hessian(GramOperator(self.train, curvature, self.penalty(x)), self.hessian)
+
+    def g_xy(self, x, y):
+        row = self.penalty(x) * y
+        return sparse.diags_array(row) if self.per_feature else row[None, :]
+
+    def g_xx(self, x, y):
+        halves = self.g_x(x, y)
+        return sparse.diags_array(halves) if self.per_feature else halves[None, :]
+
+    def ridge_solution(self, x, y0=None, tol=None):
+        """y*(x) of ridge: (A'WA + E) y = A'W t by Cholesky, with one step of refinement."""
+        H = GramOperator(self.train, self.w_train, self.penalty(x)).todense()
+        factor = linalg.cho_factor(H, lower=True)
+        y = linalg.cho_solve(factor, self.train.transpose_times(self.w_train * self.t_train))
+        y -= linalg.cho_solve(factor, self.g_y(x, y))
+        residual = float(np.linalg.norm(self.g_y(x, y)))
+        return LowerSolution(y=y, residual=residual, iterations=1, method="closed_form")
+
+    def constants(self, bounds):
+        """Lipschitz constants in y that hold everywhere; those that depend on x only where bounds give its range."""
+        third = 0.0 if self.loss == SQUARED else 3**-0.5 / 6  # max |l'''| of the logistic loss
+        curvature = 1.0 if self.loss == SQUARED else 0.25
+        known = {
+            "L_f": curvature * self.val.spectral_bound(self.w_val),
+            "L_fx": 0.0,
+            "L_H": third * self.train.spectral_bound(self.w_train * self.train.row_norms()) if third else 0.0,
+        }
+        if bounds is not None:
+            lo, hi = (np.broadcast_to(np.asarray(b, float), (self.n,)) for b in bounds)
+            if np.isfinite(lo).all():
+                known["mu"] = float(np.exp(lo.min()))
+            if np.isfinite(hi).all():
+                known["L_B"] = float(np.exp(hi.max()))
+        return known
+
+
+def _targets(t, N, name):
+    t = as_vector(np.asarray(t).ravel() if np.ndim(t) == 2 else t, N, name)
+    return np.ascontiguousarray(t)
+
+
+def _labels(t, name):
+    values = np.unique(t)
+    if set(values) <= {-1.0, 1.0}:
+        return t
+    if set(values) <= {0.0, 1.0}:
+        return 2 * t - 1
+    raise ArgumentError(f"{name} must hold the labels -1 and 1 (or 0 and 1), got {values[:4]}")
+
+
+def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, hessian, bounds, name):
+    train, val = as_design(X_train, "X_train"), as_design(X_val, "X_val")
+    if train.shape[1] != val.shape[1]:
+        raise ShapeError(f"X_train and X_val must have the same features, got {train.shape[1]} and {val.shape[1]}")
+    for option, value, known in (
+        ("penalties", penalties, ("one", "per-feature")),
+        ("reduction", reduction, ("mean", "sum")),
+        ("hessian", hessian, ("auto", "dense", "operator")),
+    ):
+        if value not in known:
+            raise unknown(option, value, known)
+    t_train, t_val = _targets(t_train, train.shape[0], "t_train"), _targets(t_val, val.shape[0], "t_val")
+    if loss == LOGISTIC:
+        t_train, t_val = _labels(t_train, "t_train"), _labels(t_val, "t_val")
+    per_feature = penalties == "per-feature"
+    n = train.shape[1] if per_feature else 1
+    rho, center = (0.0, 0.0) if prior is None else prior
+    if not rho >= 0:
+        raise ArgumentError(f"prior = (rho, center): rho must be at least 0, got {rho}")
+    center = as_vector(np.full(n, center, float) if np.ndim(center) == 0 else center, n, "prior's center")
+    w_train, w_val = (np.full(d.shape[0], 1 / d.shape[0] if reduction == "mean" else 1.0) for d in (train, val))
+    model = PenalisedLinearModel(
+        train, t_train, val, t_val, loss, per_feature, float(rho), center, hessian, w_train, w_val
+    )
+    oracles = ("f", "f_x", "f_y", "f_xx", "f_xy", "f_yy", "g", "g_x", "g_y", "g_yy", "g_xy", "g_xx")
+    return BilevelProblem(
+        n=n, m=model.m, **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name=name,
+        lower_solver=model.ridge_solution if loss == SQUARED else None, constants=model.constants(bounds),
+    )  # fmt: skip
+
+
+def ridge(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, reduction="mean", hessian="auto", bounds=None):
+    """Ridge regression with log-penalties x; the lower solution is a closed form.
+
+    Parameters
+    ----------
+    X_train, X_val : (N, m), (N', m) ndarray or sparse
+    t_train, t_val : (N,), (N',) targets
+    penalties : "one" (n = 1) or "per-feature" (n = m)
+    prior : (rho, center), optional
+        Adds rho/2 |x - center|^2 to f; center is a scalar or (n,).
+    reduction : "mean" or "sum" of the losses
+    hessian : "auto" (ndarray when small), "dense", "operator"
+    bounds : (lo, hi), optional
+        Bounds on x; they also give the constants mu and L_B.
+
+    Returns
+    -------
+    BilevelProblem
+
+    Raises
+    ------
+    ShapeError, ArgumentError, DtypeError, UnknownOption
+        Data that do not fit together, labels other than two classes, an unknown option.
+    """
+    return _build(SQUARED, X_train, t_train, X_val, t_val, penalties, prior, reduction, hessian, bounds, "ridge")
+
+
+def logistic(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, reduction="mean", hessian="auto", bounds=None):
+    """Logistic regression with l2 log-penalties x; labels -1 and 1 (or 0 and 1). Parameters as `ridge`."""
+    return _build(LOGISTIC, X_train, t_train, X_val, t_val, penalties, prior, reduction, hessian, bounds, "logistic")
