@@ -1,0 +1,197 @@
+"""Krylov methods, each one run from zero: A d = r to |r - A d| <= goal by its own recurrence. `system.solve` judges and restarts.
+
+CG and MINRES are ours, because their coefficients tell what no return code does: the curvature p'Ap along every direction, and
+through the Lanczos matrix the extreme Ritz values, hence a condition number. SciPy supplies GMRES, BiCGSTAB and LSMR.
+Letters: Hestenes & Stiefel 1952 (3:1) for CG, Paige & Saunders 1975 section 4 for MINRES.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import linalg
+from scipy.sparse.linalg import LinearOperator, bicgstab, gmres, lsmr
+
+from .operators import NonFinite
+
+#: the Lanczos matrix is looked at up to this order
+RITZ_LIMIT = 600
+
+
+@dataclass(frozen=True)
+class Run:
+    """The correction d of one run. `negative`: a direction with p'Ap <= 0 was met. `flaw` says what else went wrong."""
+
+    d: np.ndarray
+    iterations: int
+    met: bool
+    condition: float = np.nan
+    negative: bool = False
+    flaw: str = ""
+
+
+def cg(A, b, goal, maxiter, M):
+    """Conjugate gradients, p'Ap > 0 watched; with M preconditioned. The last iterate is the one returned."""
+    x, r = np.zeros_like(b), b
+    z = r if M is None else M(r)
+    p, rho = z, r @ z
+    alphas, betas = [], []
+    flaw, negative = "", False
+    while np.sqrt(r @ r) > goal and len(alphas) < maxiter:
+        if not rho > 0:
+            flaw = "the preconditioner is not positive definite"
+            break
+        q = A @ p
+        curvature = p @ q
+        if not curvature > 0:
+            negative = True
+            break
+        alpha = rho / curvature
+        x = x + alpha * p
+        r = r - alpha * q
+        z = r if M is None else M(r)
+        rho, rho_old = r @ z, rho
+        beta = rho / rho_old
+        p = z + beta * p
+        alphas.append(alpha)
+        betas.append(beta)
+    return Run(x, len(alphas), np.sqrt(r @ r) <= goal, _cg_condition(alphas, betas), negative, flaw)
+
+
+def _cg_condition(alphas, betas):
+    """Extreme eigenvalues of the Lanczos matrix T: diagonal 1/alpha_k + beta_{k-1}/alpha_{k-1}, off-diagonal sqrt(beta_k)/alpha_k."""
+    if not alphas:
+        return np.nan
+    a, b = np.array(alphas[:RITZ_LIMIT]), np.array(betas[:RITZ_LIMIT])
+    d = 1.0 / a
+    d[1:] += b[:-1] / a[:-1]
+    e = np.sqrt(b[:-1]) / a[:-1]
+    theta = linalg.eigvalsh_tridiagonal(d, e) if len(d) > 1 else d
+    return float(theta[-1] / theta[0]) if theta[0] > 0 else np.inf
+
+
+def minres(A, b, goal, maxiter, M):
+    """MINRES for symmetric, possibly indefinite A; M, if given, must be positive definite."""
+    x, v, v_old = np.zeros_like(b), b.copy(), np.zeros_like(b)
+    z = v if M is None else M(v)
+    beta = np.sqrt(max(v @ z, 0.0))
+    phi, beta_old, c, s, delta, epsilon = beta, 1.0, -1.0, 0.0, 0.0, 0.0
+    w, w_old = np.zeros_like(b), np.zeros_like(b)
+    scale = np.sqrt(b @ b) / beta if beta > 0 else 0.0
+    diagonal, off = [], []
+    while phi * scale > goal and len(diagonal) < maxiter and beta > 0:
+        u = z / beta
+        v_new = A @ u
+        alpha = u @ v_new
+        v_new = v_new - (alpha / beta) * v - ((beta / beta_old) * v_old if diagonal else 0.0)
+        v_old, v = v, v_new
+        z = v if M is None else M(v)
+        beta_old, beta = beta, np.sqrt(max(v @ z, 0.0))
+        diagonal.append(alpha)
+        off.append(beta)
+        # the new column of T, turned by the last two Givens rotations
+        epsilon_old, delta_bar = epsilon, delta
+        delta, gamma_bar = c * delta_bar + s * alpha, s * delta_bar - c * alpha
+        epsilon, delta_next = s * beta, -c * beta
+        gamma = np.hypot(gamma_bar, beta)
+        if gamma == 0.0:
+            return Run(x, len(diagonal), False, np.inf, False, "A is singular on the Krylov space")
+        c, s = gamma_bar / gamma, beta / gamma
+        w_old, w = w, (u - epsilon_old * w_old - delta * w) / gamma
+        x = x + (c * phi) * w
+        phi *= s
+        delta = delta_next
+    condition, negative = _lanczos_condition(diagonal, off)
+    return Run(x, len(diagonal), phi * scale <= goal, condition, negative)
+
+
+def _lanczos_condition(diagonal, off):
+    """(sigma_max / sigma_min of the (k+1, k) Lanczos matrix, True if a Ritz value is negative); never above cond(A)."""
+    k = min(len(diagonal), RITZ_LIMIT)
+    if k == 0:
+        return np.nan, False
+    d, e = np.array(diagonal[:k]), np.array(off[:k])
+    T = np.zeros((k + 1, k))
+    T[np.arange(k), np.arange(k)], T[np.arange(1, k + 1), np.arange(k)] = d, e
+    T[np.arange(k - 1), np.arange(1, k)] = e[:-1]
+    sigma = linalg.svdvals(T)
+    theta = linalg.eigvalsh_tridiagonal(d, e[:-1]) if k > 1 else d
+    return (float(sigma[0] / sigma[-1]) if sigma[-1] > 0 else np.inf), bool(theta[0] < -1e-12 * abs(theta).max())
+
+
+def _operator(M, shape):
+    return None if M is None else LinearOperator(shape, matvec=lambda r: M(r.ravel()), dtype=float)
+
+
+def run_gmres(A, b, goal, maxiter, M):
+    """SciPy's GMRES, restarted after at most 200 vectors."""
+    steps = []
+    restart = int(min(b.size, 200, maxiter))
+    x, info = gmres(
+        A.operator(), b, rtol=goal / np.linalg.norm(b), restart=restart, maxiter=max(1, maxiter // restart),
+        M=_operator(M, A.shape), callback=steps.append, callback_type="pr_norm",
+    )  # fmt: skip
+    return Run(x, len(steps), info == 0)
+
+
+def run_bicgstab(A, b, goal, maxiter, M):
+    """SciPy's BiCGSTAB."""
+    steps = []
+    x, info = bicgstab(
+        A.operator(), b, rtol=goal / np.linalg.norm(b), maxiter=maxiter, M=_operator(M, A.shape), callback=lambda _: steps.append(0)
+    )
+    return Run(x, len(steps), info == 0, flaw="BiCGSTAB broke down" if info < 0 else "")
+
+
+def run_lsmr(A, b, goal, maxiter, M):
+    """SciPy's LSMR on A M y = b, x = M y (M counts as symmetric)."""
+    product = LinearOperator(A.shape, matvec=lambda y: A @ _apply(M, y.ravel()), rmatvec=lambda u: _apply(M, A.rmatvec(u.ravel())), dtype=float)
+    rtol = goal / np.linalg.norm(b)
+    y, stop, iterations, _, _, _, condition, _ = lsmr(product, b, atol=0.0, btol=rtol, conlim=0, maxiter=maxiter)
+    return Run(_apply(M, y), int(iterations), stop in (0, 1, 4), float(condition))
+
+
+def cg_normal(A, b, goal, maxiter, M):
+    """CG on (A M)'(A M) y = (A M)'b in the residual form CGLS: |b - A x| is carried, A'A never formed."""
+    x, r = np.zeros_like(b), b
+    s = _apply(M, A.rmatvec(r))
+    p, rho = s, s @ s
+    alphas, betas = [], []
+    while np.sqrt(r @ r) > goal and len(alphas) < maxiter and rho > 0:
+        direction = _apply(M, p)
+        q = A @ direction
+        curvature = q @ q
+        if not curvature > 0:
+            return Run(x, len(alphas), False, np.inf, flaw="A is singular")
+        alpha = rho / curvature
+        x = x + alpha * direction
+        r = r - alpha * q
+        s = _apply(M, A.rmatvec(r))
+        rho, rho_old = s @ s, rho
+        beta = rho / rho_old
+        p = s + beta * p
+        alphas.append(alpha)
+        betas.append(beta)
+    return Run(x, len(alphas), np.sqrt(r @ r) <= goal, np.sqrt(_cg_condition(alphas, betas)))
+
+
+def _apply(M, v):
+    return v if M is None else M(v)
+
+
+RUNS = {"cg": cg, "minres": minres, "gmres": run_gmres, "bicgstab": run_bicgstab, "lsmr": run_lsmr, "cg_normal": cg_normal}
+
+
+def guarded(run, A, b, goal, maxiter, M):
+    """`run(...)` with NaN from the preconditioner caught as NaN from A is."""
+    if M is not None:
+        inner = M
+
+        def M(r):
+            z = inner(r)
+            if not np.isfinite(z).all():
+                raise NonFinite("the preconditioner returned NaN or infinity")
+            return z
+
+    return run(A, b, goal, maxiter, M)

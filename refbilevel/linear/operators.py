@@ -1,0 +1,136 @@
+"""A matrix seen through its products: counted, watched for NaN, its norm estimated as it goes."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
+
+from ..errors import ArgumentError, DtypeError, ShapeError
+
+#: a LinearOperator up to this size is made explicit by A @ I for the direct methods
+EXPLICIT_LIMIT = 4000
+#: relative asymmetry above which a matrix does not count as symmetric
+ASYMMETRY_LIMIT = 1e-10
+
+
+class NonFinite(ArithmeticError):
+    """A product A v was not finite; internal: `solve` turns it into Status.NONFINITE."""
+
+
+def checked(A):
+    """A as a float64 ndarray, a CSR array or a LinearOperator; ShapeError unless square."""
+    if not isinstance(A, LinearOperator):
+        A = sparse.csr_array(A) if sparse.issparse(A) else np.asarray(A)
+        if A.dtype.kind not in "fiub":
+            raise DtypeError(f"A must be real, got dtype {A.dtype}")
+        A = A.astype(np.float64, copy=False)
+    elif np.dtype(A.dtype or float).kind == "c":
+        raise DtypeError(f"A must be real, got dtype {A.dtype}")
+    if len(A.shape) != 2 or A.shape[0] != A.shape[1]:
+        raise ShapeError(f"A must be square (N, N), got shape {A.shape}")
+    return A
+
+
+def explicit(A):
+    """A as an ndarray or CSC array; a LinearOperator is multiplied by I, up to EXPLICIT_LIMIT columns."""
+    if isinstance(A, np.ndarray):
+        return A
+    if sparse.issparse(A):
+        return sparse.csc_array(A)
+    if A.shape[1] > EXPLICIT_LIMIT:
+        raise ArgumentError(
+            f"a direct method would need the LinearOperator of size {A.shape[1]} as an explicit matrix (limit {EXPLICIT_LIMIT}); "
+            "use linear='cg', 'minres' or 'gmres', or return an ndarray or sparse array"
+        )
+    return np.ascontiguousarray(A @ np.eye(A.shape[1]), np.float64)
+
+
+class Watched:
+    """Products with A: counted, finite (NonFinite otherwise), with the extremes of |A v| / |v| on record.
+
+    `norm` and `smallest` bound |A|_2 from below and 1/|A^{-1}|_2 from above, so norm / smallest never exceeds cond(A).
+    """
+
+    def __init__(self, A):
+        self.A, self.shape, self.dtype = A, A.shape, np.dtype(np.float64)
+        self.matvecs, self.norm, self.smallest = 0, 0.0, np.inf
+
+    def __matmul__(self, v):
+        self.matvecs += 1 if v.ndim == 1 else v.shape[1]
+        return self._watch(v, np.asarray(self.A @ v))
+
+    def rmatvec(self, v):
+        """A' v; operators without rmatvec count as symmetric (the caller has probed)."""
+        self.matvecs += 1
+        if not isinstance(self.A, LinearOperator):
+            return self._watch(v, self.A.T @ v)
+        try:
+            return self._watch(v, self.A.rmatvec(v))
+        except NotImplementedError:
+            if asymmetry(self.A) > ASYMMETRY_LIMIT:
+                raise ArgumentError("this linear method needs A' v: give the LinearOperator an rmatvec, or use 'gmres'") from None
+            return self._watch(v, np.asarray(self.A @ v))
+
+    def _watch(self, v, w):
+        above, below = np.linalg.norm(w, axis=0), np.linalg.norm(v, axis=0)
+        if not np.isfinite(above).all():
+            raise NonFinite("a product with A is not finite")
+        ratio = above[below > 0] / below[below > 0] if v.ndim == 2 else np.atleast_1d(above / below if below > 0 else [])
+        if ratio.size:
+            self.norm, self.smallest = max(self.norm, ratio.max()), min(self.smallest, ratio.min())
+        return w
+
+    def operator(self):
+        """The same products as a SciPy LinearOperator."""
+        return LinearOperator(self.shape, matvec=lambda v: self @ v.ravel(), rmatvec=lambda v: self.rmatvec(v.ravel()), dtype=self.dtype)
+
+
+def asymmetry(A):
+    """|A - A'| / |A| if A is explicit; else |u'A w - w'A u| / (|u'A w| + |A u||w| + |A w||u|) on two fixed random vectors."""
+    if isinstance(A, np.ndarray):
+        return _ratio(np.linalg.norm(A - A.T), np.linalg.norm(A))
+    if sparse.issparse(A):
+        return _ratio(sparse.linalg.norm(A - A.T), sparse.linalg.norm(A))
+    u, w = np.random.default_rng(0).standard_normal((2, A.shape[0]))
+    Au, Aw = np.asarray(A @ u).ravel(), np.asarray(A @ w).ravel()
+    scale = np.linalg.norm(Au) * np.linalg.norm(w) + np.linalg.norm(Aw) * np.linalg.norm(u)
+    return _ratio(abs(u @ Aw - w @ Au) * np.sqrt(A.shape[0]), scale)
+
+
+def _ratio(part, whole):
+    return float(part / whole) if whole > 0 else 0.0
+
+
+def preconditioner_of(M, A):
+    """`M` (an approximation of the inverse of A) as a function r -> z, or None.
+
+    M: LinearOperator, ndarray, sparse array, callable, an object with `.solve`, or "jacobi" (1 / diagonal of A, which a
+    LinearOperator must offer as `.diagonal()`).
+    """
+    if M is None:
+        return None
+    if isinstance(M, str):
+        if M != "jacobi":
+            raise ArgumentError(f"preconditioner must be 'jacobi', a matrix, a LinearOperator or a callable, got {M!r}")
+        inverse = _inverse_diagonal(A)
+        return lambda r: inverse * r
+    if isinstance(M, LinearOperator) or sparse.issparse(M) or isinstance(M, np.ndarray):
+        if M.shape != A.shape:
+            raise ShapeError(f"preconditioner must have shape {A.shape}, got {M.shape}")
+        return lambda r: np.asarray(M @ r)
+    if hasattr(M, "solve"):
+        return M.solve
+    if callable(M):
+        return lambda r: np.asarray(M(r), np.float64)
+    raise DtypeError(f"preconditioner must be 'jacobi', a matrix, a LinearOperator or a callable, got {type(M).__name__}")
+
+
+def _inverse_diagonal(A):
+    diagonal = getattr(A, "diagonal", None)
+    if diagonal is None:
+        raise ArgumentError("preconditioner='jacobi' needs the diagonal: give the LinearOperator a .diagonal() method")
+    d = np.asarray(diagonal() if callable(diagonal) else diagonal, np.float64)
+    if not (d > 0).all():
+        raise ArgumentError(f"preconditioner='jacobi' needs a positive diagonal, but entry {int(np.argmin(d))} is {d.min():g}")
+    return 1.0 / d
