@@ -1,0 +1,1 @@
+"""`refbilevel demo`: a real hyperparameter problem solved to stationarity, three implementations judged, one report."""
