@@ -8,6 +8,10 @@ from importlib import import_module as _import_module
 FAMILIES = {
     "ridge": "linear_models",
     "logistic": "linear_models",
+    "quadratic": "polynomial",
+    "random_quadratic": "polynomial",
+    "quartic": "polynomial",
+    "random_quartic": "polynomial",
 }
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy import sparse
 
 import refbilevel as rb
+from forty_digits import assert_oracles_exact
 
-mpmath.mp.dps = 40
 FAMILIES = ["ridge", "logistic"]
 PENALTIES = ["one", "per-feature"]
 
@@ -45,37 +45,13 @@ def exact_functions(family, data, prior=(0.3, 0.2)):
     return f, g
 
 
-def directional(F, x, y, u, w, order):
-    """order = (i, j): the mixed derivative of F, i times along u in x and j times along w in y."""
-    return float(
-        mpmath.diff(lambda s, r: F([a + s * b for a, b in zip(x, u)], [a + r * b for a, b in zip(y, w)]), (0, 0), order)
-    )
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("penalties", PENALTIES)
 @pytest.mark.parametrize("m", [1, 4])
 @pytest.mark.parametrize("container", [np.asarray, sparse.csr_array], ids=["dense", "csr"])
 def test_oracles_against_forty_digits(family, penalties, m, container):
     problem, data = make(family, m, penalties, container=container, hessian="operator")
-    f, g = exact_functions(family, data)
-    rng = np.random.default_rng(7)
-    x, y, u, w = (rng.integers(-8, 9, size) / 8 for size in (problem.n, m, problem.n, m))
-    close = lambda got, F, order: np.testing.assert_allclose(  # noqa: E731
-        got, directional(F, x.tolist(), y.tolist(), u.tolist(), w.tolist(), order), rtol=1e-13, atol=1e-14
-    )
-    close(problem.f(x, y), f, (0, 0))
-    close(problem.g(x, y), g, (0, 0))
-    close(problem.f_x(x, y) @ u, f, (1, 0))
-    close(problem.f_y(x, y) @ w, f, (0, 1))
-    close(u @ (problem.f_xx(x, y) @ u), f, (2, 0))
-    close(w @ (problem.f_yy(x, y) @ w), f, (0, 2))
-    close(u @ (problem.f_xy(x, y) @ w), f, (1, 1))
-    close(problem.g_x(x, y) @ u, g, (1, 0))
-    close(problem.g_y(x, y) @ w, g, (0, 1))
-    close(u @ (problem.g_xx(x, y) @ u), g, (2, 0))
-    close(u @ (problem.g_xy(x, y) @ w), g, (1, 1))
-    close(w @ (problem.g_yy(x, y) @ w), g, (0, 2))
+    assert_oracles_exact(problem, *exact_functions(family, data))
 
 
 @pytest.mark.parametrize("m", [1, 5, 50])
