@@ -16,6 +16,8 @@ _PUBLIC = {
     "BilevelProblem": "problem",
     "Constraints": "problem",
     "UpperConstraints": "problem",
+    "QuadraticBilevel": "problems.quadratic_bilevel",
+    "join_followers": "problems.followers",
     "LowerSolution": "results",
     "LinearSolution": "results",
     "Hypergradient": "results",
@@ -26,6 +28,7 @@ _PUBLIC = {
     "solve_lower": "lower.solve",
     "check_problem": "derivatives",
     "minimize": "outer.minimize_",
+    "minimize_global": "outer.global_minimize",
 }
 _MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "kernels", "validation", "plot")
 

@@ -14,12 +14,22 @@ FAMILIES = {
     "random_quartic": "polynomial",
 }
 
+#: problems from files, the shipped collection, the matrix form, several followers
+_OTHERS = {
+    "load": "loading",
+    "catalogue": "loading",
+    "read_record": "loading",
+    "from_record": "loading",
+    "QuadraticBilevel": "quadratic_bilevel",
+    "join_followers": "followers",
+}
+
 
 def __getattr__(name):
-    if name in FAMILIES:
-        return getattr(_import_module(f"{__name__}.{FAMILIES[name]}"), name)
+    if name in FAMILIES or name in _OTHERS:
+        return getattr(_import_module(f"{__name__}.{(FAMILIES | _OTHERS)[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__():
-    return sorted([*globals(), *FAMILIES])
+    return sorted([*globals(), *FAMILIES, *_OTHERS])
