@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator, bicgstab, gmres, lsmr
 
 from .operators import NonFinite
 
+EPS = np.finfo(float).eps
 #: the Lanczos matrix is looked at up to this order
 RITZ_LIMIT = 600
 
@@ -40,12 +41,14 @@ def cg(A, b, goal, maxiter, M):
     flaw, negative = "", False
     while np.sqrt(r @ r) > goal and len(alphas) < maxiter:
         if not rho > 0:
-            flaw = "the preconditioner is not positive definite"
+            flaw = "The preconditioner is not positive definite"
             break
         q = A @ p
         curvature = p @ q
-        if not curvature > 0:
-            negative = True
+        if curvature <= EPS * A.norm * (p @ p):
+            # A >= 0 would give |A p|^2 <= |A| p'A p: no curvature with A p = 0 is a singular A, with A p != 0 an indefinite one
+            negative = curvature < -EPS * A.norm * (p @ p) or q @ q > 1e4 * EPS * A.norm**2 * (p @ p)
+            flaw = "" if negative else "A direction without curvature was met: A is singular"
             break
         alpha = rho / curvature
         x = x + alpha * p
@@ -56,7 +59,8 @@ def cg(A, b, goal, maxiter, M):
         p = z + beta * p
         alphas.append(alpha)
         betas.append(beta)
-    return Run(x, len(alphas), np.sqrt(r @ r) <= goal, _cg_condition(alphas, betas), negative, flaw)
+    condition = np.inf if "singular" in flaw else _cg_condition(alphas, betas)
+    return Run(x, len(alphas), np.sqrt(r @ r) <= goal, condition, negative, flaw)
 
 
 def _cg_condition(alphas, betas):
@@ -146,7 +150,9 @@ def run_bicgstab(A, b, goal, maxiter, M):
 
 def run_lsmr(A, b, goal, maxiter, M):
     """SciPy's LSMR on A M y = b, x = M y (M counts as symmetric)."""
-    product = LinearOperator(A.shape, matvec=lambda y: A @ _apply(M, y.ravel()), rmatvec=lambda u: _apply(M, A.rmatvec(u.ravel())), dtype=float)
+    product = LinearOperator(
+        A.shape, matvec=lambda y: A @ _apply(M, y.ravel()), rmatvec=lambda u: _apply(M, A.rmatvec(u.ravel())), dtype=float
+    )
     rtol = goal / np.linalg.norm(b)
     y, stop, iterations, _, _, _, condition, _ = lsmr(product, b, atol=0.0, btol=rtol, conlim=0, maxiter=maxiter)
     return Run(_apply(M, y), int(iterations), stop in (0, 1, 4), float(condition))
@@ -184,7 +190,7 @@ RUNS = {"cg": cg, "minres": minres, "gmres": run_gmres, "bicgstab": run_bicgstab
 
 
 def guarded(run, A, b, goal, maxiter, M):
-    """`run(...)` with NaN from the preconditioner caught as NaN from A is."""
+    """`run(...)` with NaN from the preconditioner caught as NaN from A is; overflow ends as one or the other."""
     if M is not None:
         inner = M
 
@@ -194,4 +200,5 @@ def guarded(run, A, b, goal, maxiter, M):
                 raise NonFinite("the preconditioner returned NaN or infinity")
             return z
 
-    return run(A, b, goal, maxiter, M)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return run(A, b, goal, maxiter, M)

@@ -1,10 +1,4 @@
-"""solve(A, b): run the method, recompute the true residual, run it again on that residual until it no longer falls.
-
-Restarting on r = b - A x is iterative refinement (Wilkinson 1963; Higham 2002, chapter 12) for the factorisations and removes
-the drift of the recurrences for the Krylov methods. By default it goes on to rounding level: the solve counts as converged when
-    |b - A x| <= rtol |b|   or   |b - A x| <= c eps (|A| |x| + |b|),   c = 10 sqrt(N)
-(the second is Rigal & Gaches' backward error: no double x does essentially better); |A| is the largest |A v| / |v| met.
-"""
+"""solve(A, b): choose the method, run it, refine on the true residual (refinement.py), and say honestly what came of it."""
 
 from __future__ import annotations
 
@@ -17,12 +11,8 @@ from ..results import LinearSolution, Status
 from .factors import factorize
 from .krylov import RUNS, guarded
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, NonFinite, Watched, asymmetry, checked, explicit, preconditioner_of
-
-EPS = np.finfo(float).eps
-#: restarts at most; one run reduces the residual by at most REDUCTION, so a few are enough
-CYCLES = 12
-REDUCTION = 1e-13
+from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit, preconditioner_of
+from .refinement import EPS, Task, judged, recomputed, refine
 
 
 def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, preconditioner=None, factor=None):
@@ -65,20 +55,13 @@ def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, precondition
     b, columns = _right_hand_side(b, A.shape[0])
     x0 = _start(x0, b)
     rtol, maxiter = _limits(rtol, maxiter, A.shape[0])
-    task = _Task(A, columns, x0, rtol, maxiter, preconditioner)
+    task = Task(A, columns, x0, rtol, maxiter, preconditioner)
     try:
         return _shaped(_dispatch(task, method, factor), b.shape)
     except NonFinite as error:
-        return LinearSolution(np.full(b.shape, np.nan), np.nan, matvecs=task.A.matvecs, status=Status.NONFINITE, detail=f"{error}.", method=method)
-
-
-class _Task:
-    """What is to be solved, as columns, with what has been seen of A so far."""
-
-    def __init__(self, A, B, X0, rtol, maxiter, preconditioner):
-        self.A, self.B, self.X0, self.rtol, self.maxiter = Watched(A), B, X0, rtol, maxiter
-        self.preconditioner = preconditioner
-        self.norms = np.linalg.norm(B, axis=0)
+        return LinearSolution(
+            np.full(b.shape, np.nan), np.nan, 0, task.A.matvecs, status=Status.NONFINITE, detail=f"{error}.", method=method
+        )
 
 
 def _dispatch(task, method, factor):
@@ -109,7 +92,7 @@ def _scalar(task, method):
     X = task.B / a
     definite = method != "auto" and method_named(method).definite
     status = Status.NOT_A_MINIMUM if a < 0 and definite else Status.CONVERGED
-    return LinearSolution(X, _residual(task, X)[0], 0, task.A.matvecs, 1.0, status, method=method, negative=int(a < 0))
+    return LinearSolution(X, recomputed(task, X)[0], 0, task.A.matvecs, 1.0, status, method=method, negative=int(a < 0))
 
 
 def _automatic(task):
@@ -119,9 +102,9 @@ def _automatic(task):
     if skew > ASYMMETRY_LIMIT:
         return _iterative(task, "gmres", skew)
     solution = _iterative(task, "cg", skew)
-    if solution.status is not Status.NOT_A_MINIMUM:
+    if solution.status is Status.CONVERGED or solution.status is Status.LINEAR_MAXITER:
         return solution
-    return _iterative(task, "minres", skew, negative=True)
+    return _iterative(task, "minres", skew, negative=solution.status is Status.NOT_A_MINIMUM)
 
 
 def _factor(A, method):
@@ -135,16 +118,15 @@ def _direct(task, factor, expected=None):
     if factor.shape != task.A.shape:
         raise ShapeError(f"factor must be of shape {task.A.shape}, got {factor.shape}")
     if factor.singular:
-        return LinearSolution(
-            np.full_like(task.B, np.nan), np.nan, 0, 0, np.inf, Status.ILL_CONDITIONED, "A is singular.", factor.method, factor, factor.negative
-        )
-    X, _ = _refine(task, lambda R, goals, active: factor.solve(R))
+        X = np.full_like(task.B, np.nan)
+        return LinearSolution(X, np.nan, 0, 0, np.inf, Status.ILL_CONDITIONED, "A is singular.", factor.method, factor, factor.negative)
+    X = refine(task, lambda R, goals, active: factor.solve(R))
     status = detail = None
     if expected == "cholesky" and factor.negative:
         status, detail = Status.NOT_A_MINIMUM, f"It has {factor.negative} negative eigenvalue(s); solved with LDL instead of Cholesky."
     elif factor.condition > 1.0 / EPS:
         status, detail = Status.ILL_CONDITIONED, f"Condition number about {factor.condition:.1e}."
-    return _judged(task, X, factor.method, 0, factor.condition, status, detail, factor.negative, factor.asymmetry, factor)
+    return judged(task, X, factor.method, 0, factor.condition, status, detail, factor.negative, factor.asymmetry, factor)
 
 
 def _iterative(task, method, skew=None, negative=None):
@@ -167,66 +149,17 @@ def _iterative(task, method, skew=None, negative=None):
                 D[:, j] = run.d
         return D
 
-    X, _ = _refine(task, correct, watch=lambda: any(run.negative and data.definite or run.flaw for run in runs))
+    X = refine(task, correct, watch=lambda: any(run.negative and data.definite or run.flaw for run in runs))
     curved = any(run.negative for run in runs)
     negative = 1 if negative or curved else 0 if data.symmetric else None
     status, detail = None, next((run.flaw + "." for run in runs if run.flaw), "")
     if curved and data.definite:
         status, detail = Status.NOT_A_MINIMUM, "A direction with p'Ap <= 0 was met; x is the iterate reached before it."
-    condition = np.nanmax([run.condition for run in runs] + [task.A.norm / task.A.smallest])
+    condition = np.nanmax([run.condition for run in runs] + [task.A.norm / max(task.A.smallest, np.finfo(float).tiny)])
+    if status is None and condition > 1.0 / EPS:
+        status, detail = Status.ILL_CONDITIONED, f"Condition number at least {condition:.1e}. {detail}".strip()
     hit = bool((used >= task.maxiter).any())
-    return _judged(task, X, method, int(used.sum()), float(condition), status, detail, negative, skew, hit=hit)
-
-
-def _refine(task, correct, watch=lambda: False):
-    """X and its residual norms: X += correct(B - A X) while a column's residual at least halves and is above its goal."""
-    X = np.zeros_like(task.B) if task.X0 is None else np.where(task.norms > 0, task.X0, 0.0)
-    R = task.B.copy() if task.X0 is None else task.B - task.A @ X
-    norms = np.linalg.norm(R, axis=0)
-    active = np.flatnonzero(norms > _goal(task, X))
-    for _ in range(CYCLES):
-        if active.size == 0 or watch():
-            break
-        goals = np.maximum(0.3 * _goal(task, X[:, active], active), REDUCTION * norms[active])
-        D = correct(R[:, active], goals, active)
-        trial = X[:, active] + D
-        R_trial = task.B[:, active] - task.A @ trial
-        after = np.linalg.norm(R_trial, axis=0)
-        better, fell = after < norms[active], after < 0.5 * norms[active]
-        X[:, active[better]], R[:, active[better]] = trial[:, better], R_trial[:, better]
-        norms[active[better]] = after[better]
-        active = active[fell]
-        active = active[norms[active] > _goal(task, X[:, active], active)]
-    return X, norms
-
-
-def _goal(task, X, columns=slice(None)):
-    """The residual below which a column is done: its tolerance, or one unit of backward error."""
-    return np.maximum(task.rtol * task.norms[columns], EPS * (task.A.norm * np.linalg.norm(X, axis=0) + task.norms[columns]))
-
-
-def _residual(task, X):
-    """(max |b - A x| / |b|, max backward error) over the columns, recomputed."""
-    norms = np.linalg.norm(task.B - task.A @ X, axis=0)
-    live = task.norms > 0
-    relative = np.max(norms[live] / task.norms[live])
-    backward = np.max(norms / (task.A.norm * np.linalg.norm(X, axis=0) + np.where(live, task.norms, 1.0)))
-    return float(relative), float(backward)
-
-
-def _judged(task, X, method, iterations, condition, status, detail, negative, skew, factor=None, hit=False):
-    """The LinearSolution; without a `status` from the method, the recomputed residual decides."""
-    residual, backward = _residual(task, X)
-    met = residual <= task.rtol or backward <= 10.0 * EPS * np.sqrt(X.shape[0])
-    if status is None and not met:
-        asymmetric = method_named(method).symmetric and skew > ASYMMETRY_LIMIT
-        status = Status.NONSYMMETRIC if asymmetric else Status.LINEAR_MAXITER if hit else Status.LINEAR_BREAKDOWN
-        detail = f"Relative residual {residual:.1e} after {iterations} iterations. {detail or ''}".strip()
-    if skew > ASYMMETRY_LIMIT:
-        detail = f"{detail or ''} A is not symmetric (|A - A'| = {skew:.1e} |A|).".strip()
-    return LinearSolution(
-        X, residual, iterations, task.A.matvecs, condition, status or Status.CONVERGED, detail or "", method, factor, negative
-    )
+    return judged(task, X, method, int(used.sum()), float(condition), status, detail, negative, skew, hit=hit)
 
 
 def _shaped(solution, shape):
