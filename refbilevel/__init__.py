@@ -28,6 +28,7 @@ _PUBLIC = {
     "solve_lower": "lower.solve",
     "check_problem": "derivatives",
     "minimize": "outer.minimize_",
+    "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
 }
 _MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "kernels", "validation", "plot")

@@ -1,0 +1,439 @@
+r"""Certification: the truth of a case file, from the file alone, with 50 digits.
+
+    python -m refbilevel.validation.certify            re-derives every case of the package and compares
+    python -m refbilevel.validation.certify FILE ...   the same for files
+
+Only the formulas of the file, mpmath and the jets of jets.py are used, none of the library's derivatives or solvers:
+Newton's method on the KKT system of the lower level with the strictly active rows J,
+
+    K = [L_yy  p_J,y'  q_y'; p_J,y  0  0; q_y  0  0],   L = g + mu.p + nu.q,
+
+to a residual of 1e-45; the signs mu_J > 0, p < 0 off J and the positive definiteness of L_yy on the null space of the active rows
+prove the minimum; then K w = (f_y, 0, 0) and the hypergradient f_x - [L_xy  p_J,x'  q_x'] w. Condition numbers and norms,
+which only scale pass lines, are taken in float64. A status is proved as well: a weakly active row has p_i = mu_i = 0 exactly, an empty
+feasible set has Farkas multipliers, an unbounded one a ray, a singular Hessian a null vector (all in the file or recomputed).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import reduce
+from itertools import chain, combinations
+from pathlib import Path
+
+import numpy as np
+from mpmath import mp, mpf
+
+from . import jets
+from .jets import Dual, Jet, variables
+
+DIGITS = 50
+ZERO = mpf(10) ** -40
+PRINTED = 25
+
+
+class CertificationError(AssertionError):
+    """What a case file claims does not hold."""
+
+
+# formulas of the terms ------------------------------------------------------------------------------------------------
+
+
+def dot(row, z):
+    return reduce(lambda a, b: a + b, [b * mpf(a) for a, b in zip(row, z) if a] or [Jet(0)])
+
+
+def _affine(record, x, y, names=("A", "B", "c")):
+    A, B, c = (record.get(k) for k in names)
+    rows = len(A or B or c)
+    parts = [[dot(M[i], z) for i in range(rows)] for M, z in ((A, y), (B, x)) if M]
+    return [reduce(lambda a, b: a + b, [part[i] for part in parts] or [Jet(0)]) + (mpf(c[i]) if c else 0) for i in range(rows)]
+
+
+def _quadratic(r, x, y):
+    total = Jet(r.get("constant", 0))
+    for name, left, right, half in (("yy", y, y, 0.5), ("xy", x, y, 1), ("xx", x, x, 0.5)):
+        for a, row in zip(left, r.get(name, ())):
+            if any(row):
+                total = total + a * dot(row, right) * half
+    for name, z in (("y", y), ("x", x)):
+        if any(r.get(name, ())):
+            total = total + dot(r[name], z)
+    return total
+
+
+def _loss(r, x, y):
+    rows = _affine(r, x, y)
+    if r["loss"] == "quartic":
+        return total([(a * a) * (a * a) * 0.25 for a in rows])
+    return total([a.apply({"logistic": jets.softplus, "exponential": jets.exp}[r["loss"]]) for a in rows])
+
+
+def _ridge(r, x, y):
+    weights = [a.apply(jets.exp) for a in _affine(r, x, y, ("-", "E", "e"))]
+    return total([w * b * b * 0.5 for w, b in zip(weights, y)])
+
+
+def _weighted(r, x, y):
+    weights = [a.apply(jets.exp) for a in _affine(r, x, y, ("-", "E", "e"))]
+    return total([w * dot(row, y) for w, row in zip(weights, r["S"])])
+
+
+def _softmax(r, x, y):
+    d, result = len(r["X"][0]), []
+    for row, onehot in zip(r["X"], r["onehot"]):
+        scores = [dot(row, y[c * d : (c + 1) * d]) for c in range(len(onehot))]
+        result.append(total([s.apply(jets.exp) for s in scores]).apply(jets.log) - dot(onehot, scores))
+    return total(result)
+
+
+def _norm(r, x, y):
+    return total([a * a for a in _affine(r, x, y)]).apply(jets.sqrt)
+
+
+def _fixed_point(r, x, y):
+    residuals = [b - a.apply(jets.tanh) for a, b in zip(_affine(r, x, y, ("W", "U", "b")), y)]
+    return total([a * a for a in residuals]) * 0.5
+
+
+FORMULAS = {
+    "quadratic": _quadratic, "loss": _loss, "ridge": _ridge, "weighted": _weighted,
+    "softmax": _softmax, "norm": _norm, "fixed_point": _fixed_point,
+}  # fmt: skip
+
+
+def total(parts):
+    return reduce(lambda a, b: a + b, parts)
+
+
+def value(records, x, y):
+    """The sum of the terms at jets (or duals) x, y."""
+    return total([FORMULAS[r["kind"]](r, x, y) * mpf(r.get("scale", 1)) for r in records])
+
+
+def rows(record, x, y):
+    """The constraint rows, linear ones first."""
+    linear = record.get("linear")
+    return (_affine(linear, x, y) if linear else []) + [value(row, x, y) for row in record.get("curved", ())]
+
+
+# the KKT system -------------------------------------------------------------------------------------------------------
+
+
+class Point:
+    """Everything the KKT system needs at (x, y, mu, nu), as mpmath matrices."""
+
+    def __init__(self, spec, y, mu, nu):
+        n, m = self.n, self.m = spec["n"], spec["m"]
+        X, Y = variables([mpf(a) for a in spec["x"]], y)
+        self.f = value(spec["f"], X, Y)
+        self.p = rows(spec["p"], X, Y) if "p" in spec else []
+        self.q = rows(spec["q"], X, Y) if "q" in spec else []
+        weighted = [row * w for row, w in zip([*self.p, *self.q], [*mu, *nu])]
+        self.lagrangian = total([value(spec["g"], X, Y), *weighted])
+
+    def gradient(self, jet, block):
+        first, size = (0, self.n) if block == "x" else (self.n, self.m)
+        return mp.matrix([jet.gradient.get(first + i, mpf(0)) for i in range(size)])
+
+    def hessian(self, jet, left):
+        """The block (left, y) of a jet's Hessian."""
+        first, size = (0, self.n) if left == "x" else (self.n, self.m)
+        H = mp.zeros(size, self.m)
+        for i in range(size):
+            for j in range(self.m):
+                a, b = first + i, self.n + j
+                H[i, j] = jet.hessian.get((min(a, b), max(a, b)), mpf(0))
+        return H
+
+    def kkt(self, active):
+        """(K, N, right side (f_y, 0), residual) with the rows `active` of p and all of q."""
+        chosen = [self.p[i] for i in active] + self.q
+        size = self.m + len(chosen)
+        K, N = mp.zeros(size, size), mp.zeros(size, self.n)
+        L_yy, L_xy = self.hessian(self.lagrangian, "y"), self.hessian(self.lagrangian, "x")
+        for i in range(self.m):
+            for j in range(self.m):
+                K[i, j] = L_yy[i, j]
+            for j in range(self.n):
+                N[i, j] = L_xy[j, i]
+        residual = list(self.gradient(self.lagrangian, "y"))
+        for k, row in enumerate(chosen):
+            a, b = self.gradient(row, "y"), self.gradient(row, "x")
+            residual.append(row.value)
+            for j in range(self.m):
+                K[self.m + k, j] = K[j, self.m + k] = a[j]
+            for j in range(self.n):
+                N[self.m + k, j] = b[j]
+        right = mp.matrix([*self.gradient(self.f, "y"), *[mpf(0)] * len(chosen)])
+        return K, N, right, mp.matrix(residual)
+
+
+def _newton(spec, y, mu, nu, active):
+    """Newton's method on the KKT system from a start good to a few digits; (y, mu, nu, point)."""
+    for _ in range(60):
+        point = Point(spec, y, mu, nu)
+        K, _, _, residual = point.kkt(active)
+        if mp.norm(residual, mp.inf) < ZERO * mpf(10) ** -5:
+            return y, mu, nu, point
+        step = _solve(K, residual)
+        y = [a - b for a, b in zip(y, step[: spec["m"]])]
+        for k, i in enumerate(active):
+            mu[i] -= step[spec["m"] + k]
+        nu = [a - b for a, b in zip(nu, step[spec["m"] + len(active) :])]
+    raise CertificationError(f"{spec['id']}: Newton's method did not reach {mp.nstr(ZERO, 2)}: {mp.nstr(mp.norm(residual, mp.inf), 3)}")
+
+
+def _null_space(K):
+    """(eigenvalues, eigenvectors, indices of the zero ones) of a symmetric matrix."""
+    values, vectors = mp.eigsy(K)
+    scale = max(abs(v) for v in values)
+    return values, vectors, [i for i, v in enumerate(values) if abs(v) < ZERO * scale]
+
+
+def _solve(K, b):
+    """K^-1 b, or the minimum-norm solution where K is singular and b in its range."""
+    try:
+        return list(mp.lu_solve(K, b))
+    except ZeroDivisionError:
+        return list(_pseudo(K, b))
+
+
+def _pseudo(K, b):
+    values, vectors, null = _null_space(K)
+    result = mp.zeros(K.rows, 1)
+    for i, lam in enumerate(values):
+        if i not in null:
+            result += vectors[:, i] * ((vectors[:, i].T * b)[0] / lam)
+    return result
+
+
+def _check(condition, spec, sentence):
+    if not condition:
+        raise CertificationError(f"{spec['id']}: {sentence}")
+
+
+def _positive_on_null_space(K, m, spec):
+    """K has exactly as many negative eigenvalues as it has multiplier rows: the sufficient condition of second order."""
+    values, _, null = _null_space(K)
+    negative = sum(1 for i, v in enumerate(values) if v < 0 and i not in null)
+    _check(negative + len(null) == K.rows - m, spec, "the second-order condition fails")
+
+
+def _numpy(matrix):
+    return np.array(matrix.tolist(), float)
+
+
+def _norms(K, N, w):
+    """Condition number of K (of its nonzero part) and |N| |w|, in float64: they only scale pass lines."""
+    sizes = np.linalg.svd(_numpy(K), compute_uv=False)
+    sizes = sizes[sizes > 1e-14 * sizes[0]]
+    return sizes[0] / sizes[-1], float(np.linalg.norm(_numpy(N), 2) * mp.norm(mp.matrix(w), 2))
+
+
+def _texts(values):
+    return [mp.nstr(v, PRINTED, strip_zeros=True, min_fixed=0, max_fixed=0) for v in values]
+
+
+def _record(status, point, y, mu, nu, **more):
+    direct = point.gradient(point.f, "x")
+    return {"status": status, "y": _texts(y), "mu": _texts(mu), "nu": _texts(nu), "direct": _texts(direct)} | more
+
+
+def _hypergradient(point, active):
+    """(gradient, K, N, w) with the rows `active`."""
+    K, N, right, _ = point.kkt(active)
+    w = _solve(K, right)
+    return point.gradient(point.f, "x") - N.T * mp.matrix(w), K, N, w
+
+
+def _answer(status, point, y, mu, nu, active, **more):
+    gradient, K, N, w = _hypergradient(point, active)
+    condition, indirect = _norms(K, N, w)
+    cancellation = (float(mp.norm(point.gradient(point.f, "x"), 2)) + indirect) / max(float(mp.norm(gradient, 2)), 1e-300)
+    attainable = 15.95 - np.log10(condition) - np.log10(max(cancellation, 1.0))
+    return _record(
+        status, point, y, mu, nu, gradient=_texts(gradient), condition=float(f"{condition:.4g}"),
+        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=round(float(attainable), 2), **more,
+    )  # fmt: skip
+
+
+# the statuses ---------------------------------------------------------------------------------------------------------
+
+
+def _regular(spec, start):
+    """A unique solution: converged, degenerate (weakly active rows) or licq_fails (redundant active rows)."""
+    y, mu, nu = ([mpf(a) for a in start.get(k, ())] for k in ("y", "mu", "nu"))
+    strict = [i for i, a in enumerate(mu) if a > 0]
+    active = [i for i in strict if i not in start.get("redundant", ())]
+    y, mu, nu, point = _newton(spec, y, mu, nu, active)
+    _check(all(mu[i] > 0 for i in strict), spec, "a multiplier of an active row is not positive")
+    weak = [i for i, row in enumerate(point.p) if i not in strict and abs(row.value) < ZERO]
+    _check(all(row.value < 0 for i, row in enumerate(point.p) if i not in strict and i not in weak), spec, "a row is violated")
+    _positive_on_null_space(point.kkt(active)[0], spec["m"], spec)
+    if start.get("redundant") or _dependent(point, strict + weak):
+        return _answer("licq_fails", point, y, mu, nu, active)
+    if not weak:
+        return _answer("converged", point, y, mu, nu, active, margin=_margin(point, mu))
+    pieces = chain.from_iterable(combinations(weak, k) for k in range(len(weak) + 1))
+    gradients = [_texts(_hypergradient(point, active + list(piece))[0]) for piece in pieces]
+    condition, indirect = _norms(*_hypergradient(point, active + weak)[1:])
+    return _record("degenerate", point, y, mu, nu, generators=gradients, condition=float(f"{condition:.4g}"),
+                   indirect_scale=float(f"{indirect:.6g}"), margin=0.0)  # fmt: skip
+
+
+def _dependent(point, active):
+    gradients = [list(point.gradient(row, "y")) for row in [*(point.p[i] for i in active), *point.q]]
+    if not gradients:
+        return False
+    G = mp.matrix(gradients)
+    return len(gradients) > point.m or len(_null_space(G * G.T)[2]) > 0
+
+
+def _margin(point, mu):
+    sizes = [max(a, -row.value) for a, row in zip(mu, point.p)]
+    return float(mp.nstr(min(sizes), 6)) if sizes else None
+
+
+def _singular(spec, start):
+    """A singular Hessian: minimum_norm if f_y and g_xy lie in its range, else undefined."""
+    y, _, _, point = _newton(spec, [mpf(a) for a in start["y"]], [], [], [])
+    K, N, right, _ = point.kkt([])
+    values, vectors, null = _null_space(K)
+    _check(null and min(values) > -ZERO, spec, "the Hessian is not singular and positive semidefinite")
+    outside = max(mp.norm(vectors[:, i].T * mp.matrix([[*N[j, :], right[j]] for j in range(K.rows)]), mp.inf) for i in null)
+    if outside > ZERO:
+        return _record("undefined", point, y, [], [])
+    w = _pseudo(K, right)
+    condition, indirect = _norms(K, N, w)
+    gradient = point.gradient(point.f, "x") - N.T * w
+    cancellation = (float(mp.norm(point.gradient(point.f, "x"), 2)) + indirect) / float(mp.norm(gradient, 2))
+    return _record(
+        "minimum_norm", point, y, [], [], gradient=_texts(gradient), condition=float(f"{condition:.4g}"),
+        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=round(float(15.95 - np.log10(condition * max(cancellation, 1))), 2),
+    )  # fmt: skip
+
+
+def _at(spec, start):
+    return Point(spec, [mpf(a) for a in start["y"]], [mpf(0)] * 99, [mpf(0)] * 99)
+
+
+def _infeasible(spec, start):
+    """Farkas: lambda >= 0 with lambda'p_y + eta'q_y = 0 and lambda'p + eta'q > 0 at any y (the rows are linear)."""
+    point, proof = _at(spec, start), spec["certificate"]["farkas"]
+    weights = [mpf(a) for a in (*proof["p"], *proof["q"])]
+    _check(all(a >= 0 for a in weights[: len(point.p)]) and not any(spec.get(k, {}).get("curved") for k in "pq"), spec, "bad Farkas proof")
+    combined = total([row * w for row, w in zip([*point.p, *point.q], weights)])
+    _check(mp.norm(point.gradient(combined, "y"), mp.inf) == 0, spec, "the Farkas multipliers do not annihilate the rows")
+    _check(combined.value > 0, spec, "the Farkas multipliers prove nothing")
+    return {"status": "lower_infeasible", "gap": float(mp.nstr(combined.value, 6))}
+
+
+def _unbounded(spec, start):
+    """A ray d from a feasible y: rows do not increase along it, g has no curvature there and decreases."""
+    point, ray = _at(spec, start), mp.matrix([mpf(a) for a in spec["certificate"]["ray"]])
+    _check(all(a.value <= 0 for a in point.p) and all(a.value == 0 for a in point.q), spec, "the start of the ray is infeasible")
+    _check(all((point.gradient(a, "y").T * ray)[0] <= 0 for a in point.p), spec, "the ray leaves the feasible set")
+    _check(all((point.gradient(a, "y").T * ray)[0] == 0 for a in point.q), spec, "the ray leaves the feasible set")
+    _check(mp.norm(point.hessian(point.lagrangian, "y") * ray, mp.inf) == 0, spec, "g curves along the ray")
+    _check((point.gradient(point.lagrangian, "y").T * ray)[0] < 0, spec, "g does not decrease along the ray")
+    return {"status": "lower_unbounded", "y": _texts(start["y"])}
+
+
+def _discrete(spec, start):
+    """The best of the feasible points listed; the hypergradient is f_x there, unless two points tie."""
+    X, _ = variables([mpf(a) for a in spec["x"]], [])
+    costs = [value(spec["g"], X, [Jet(a) for a in y]).value for y in spec["feasible"]]
+    order = sorted(range(len(costs)), key=costs.__getitem__)
+    y, gap = [mpf(a) for a in spec["feasible"][order[0]]], costs[order[1]] - costs[order[0]]
+    point = Point(spec, y, [], [])
+    if gap == 0:
+        return _record("nonunique", point, y, [], [], margin=0.0)
+    gradient = point.gradient(point.f, "x")
+    return _record("converged", point, y, [], [], gradient=_texts(gradient), condition=1.0, indirect_scale=0.0,
+                   attainable_digits=15.95, margin=float(mp.nstr(gap, 6)))  # fmt: skip
+
+
+def _layer(spec, start):
+    r"""The input z is x of the case; (x, y, v) is a stationary point of  F(x, y, z) - v.G_y(x, y, z), whose Hessian is K."""
+    inner = spec["layer"]
+    z, (n, m) = [mpf(a) for a in spec["x"]], (inner["n"], inner["m"])
+    u = [mpf(a) for a in start["y"]] + [mpf(a) for a in start.get("v", [0] * m)]
+    for _ in range(60):
+        Z, U = variables(z, u)
+        X, Y, V = U[:n], U[n : n + m], U[n + m :]
+        slope = value(inner["lower"], [Dual(a, Jet(0)) for a in [*Z, *X]], [Dual(a, b) for a, b in zip(Y, V)]).b
+        jet = value(inner["upper"], [*Z, *X], Y) - slope
+        point = _Layer(len(z), len(u), jet)
+        residual = point.gradient(jet, "y")
+        if mp.norm(residual, mp.inf) < ZERO * mpf(10) ** -5:
+            break
+        u = [a - b for a, b in zip(u, _solve(point.hessian(jet, "y"), residual))]
+    _check(mp.norm(residual, mp.inf) < ZERO, spec, "the layer was not solved")
+    Z, W = variables(z, u[: n + m])
+    f = value(spec["f"], Z, W)
+    outer = _Layer(len(z), n + m, f)
+    K, N = point.hessian(jet, "y"), point.hessian(jet, "x").T
+    w = _solve(K, mp.matrix([*outer.gradient(f, "y"), *[mpf(0)] * m]))
+    direct = outer.gradient(f, "x")
+    gradient = direct - N.T * mp.matrix(w)
+    condition, indirect = _norms(K, N, w)
+    cancellation = (float(mp.norm(direct, 2)) + indirect) / float(mp.norm(gradient, 2))
+    return {
+        "status": "converged", "y": _texts(u[: n + m]), "v": _texts(u[n + m :]), "mu": [], "nu": [], "direct": _texts(direct),
+        "gradient": _texts(gradient), "condition": float(f"{condition:.4g}"), "indirect_scale": float(f"{indirect:.6g}"),
+        "attainable_digits": round(float(15.95 - np.log10(condition * max(cancellation, 1))), 2),
+    }  # fmt: skip
+
+
+class _Layer(Point):
+    def __init__(self, n, m, lagrangian):
+        self.n, self.m, self.lagrangian = n, m, lagrangian
+
+
+METHODS = {
+    "regular": _regular, "singular": _singular, "infeasible": _infeasible, "unbounded": _unbounded,
+    "discrete": _discrete, "layer": _layer,
+}  # fmt: skip
+
+
+def certify(spec, start=None):
+    """The block "certified" of a case record, derived afresh; `start` (y, mu, nu) to a few digits, by default the file's.
+
+    Raises CertificationError if the point is not what it claims to be.
+    """
+    with mp.workdps(DIGITS + 10):
+        start = spec["certified"] | {"redundant": spec.get("redundant", ())} if start is None else start
+        return METHODS[spec["truth"]](spec, start)
+
+
+def disagreement(spec):
+    """The largest relative difference of any certified number of the file from its fresh derivation; inf for a status."""
+    fresh, stored = certify(spec), spec["certified"]
+    if fresh.keys() != stored.keys() or fresh["status"] != stored["status"]:
+        return np.inf
+    worst = 0.0
+    for key in fresh.keys() - {"status"}:
+        a, b = (np.array([[mpf(v) for v in np.atleast_1d(r[key]).ravel()]], object) for r in (fresh, stored))
+        if fresh[key] is None or a.size == 0:
+            continue
+        scale = np.max(np.abs(b)) or 1
+        slack = 1e-3 if key in ("condition", "indirect_scale", "attainable_digits", "margin", "gap") else 1
+        worst = max(worst, float(np.max(np.abs(a - b)) / scale) * (1e-20 if slack == 1e-3 and np.max(np.abs(a - b)) <= slack * scale else 1))
+    return worst
+
+
+def main(paths=()):
+    paths = [Path(p) for p in paths] or sorted((Path(__file__).parent / "cases" / "data").glob("*.json"))
+    wrong = 0
+    for path in paths:
+        spec = json.loads(path.read_text())
+        difference = disagreement(spec)
+        wrong += not difference < 1e-20
+        sys.stdout.write(f"{spec['id']:32s} {spec['certified']['status']:18s} {difference:.1e}\n")
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
