@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .linear import solve
+from .linear import METHODS, solve
 
 DIGITS = 15.95  # -log10 of the rounding unit 2^-53
 
@@ -46,6 +46,12 @@ def norm(A, iterations=8):
     for _ in range(iterations):
         u = A.T @ (A @ (u / max(np.linalg.norm(u), 1e-300)))
     return float(np.sqrt(np.linalg.norm(u)))
+
+
+def seen_condition(linear):
+    """The condition number that the linear method sees: squared for normal equations."""
+    squares = linear.method in METHODS and METHODS[linear.method].squares_condition
+    return linear.condition**2 if squares else linear.condition
 
 
 def attainable_digits(condition, terms, gradient):

@@ -171,7 +171,7 @@ def _digits(view, x, lower, estimate, newton, direct):
     if linear is None or v is None or view.g_xy is None:
         return np.nan
     terms = np.linalg.norm(direct) + certificates.norm(view.g_xy(x, lower.y)) * np.linalg.norm(v)
-    return certificates.attainable_digits(linear.condition, terms, estimate.gradient)
+    return certificates.attainable_digits(certificates.seen_condition(linear), terms, estimate.gradient)
 
 
 def _status(lower, estimate, gradient, newton):

@@ -86,7 +86,7 @@ def _direction(H, r, start):
         norm_H = abs(H).sum(axis=0).max()
         solution = linear_solve(H, -r, "sparse_lu")
         s = solution.x
-        convex = solution.success and s @ r < 0
+        convex = not solution.negative and s @ r < 0  # False too where s is not finite
         return _Direction(s if convex else -r / max(norm_H, 1e-300), convex, norm_H)
     eta = min(0.1, np.linalg.norm(r) / max(start, 1e-300), np.sqrt(np.linalg.norm(r)))
     solution = linear_solve(H, -r, "cg", rtol=max(eta, 1e-12))

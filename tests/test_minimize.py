@@ -1,0 +1,88 @@
+"""minimize with L-BFGS-B: closed-form optima, bounds, callback, statuses."""
+
+import numpy as np
+import pytest
+
+import refbilevel as rb
+from refbilevel.errors import ArgumentError, ShapeError, StatusError, UnknownOption
+
+from examples import quartic, spd
+
+
+def projection(n=3, m=5, rho=0.1):
+    """y* = M x, F = |M x - d|^2/2 + rho |x|^2/2; x* = (M'M + rho I)^-1 M'd."""
+    rng = np.random.default_rng(0)
+    H, B, d = spd(m, 10.0), rng.standard_normal((m, n)), rng.standard_normal(m)
+    M = np.linalg.solve(H, B)
+    problem = rb.BilevelProblem(
+        n=n, m=m, f=lambda x, y: 0.5 * (y - d) @ (y - d) + 0.5 * rho * x @ x, f_x=lambda x, y: rho * x, f_y=lambda x, y: y - d,
+        g=lambda x, y: 0.5 * y @ H @ y - y @ B @ x, g_y=lambda x, y: H @ y - B @ x, g_yy=lambda x, y: H, g_xy=lambda x, y: -B.T,
+    )  # fmt: skip
+    return problem, np.linalg.solve(M.T @ M + rho * np.eye(n), M.T @ d)
+
+
+def test_closed_form_optimum():
+    problem, optimum = projection()
+    result = rb.minimize(problem, np.zeros(3), tol=1e-10)
+    assert result.success and result.status == "converged"
+    np.testing.assert_allclose(result.x, optimum, rtol=1e-9)
+    assert result.projected_norm <= 1e-10 and result.error_estimate < 1e-12
+    assert result.nit == len(result.history) - 1 and result.nfev >= result.nit
+    np.testing.assert_allclose(result.y, rb.solve_lower(problem, result.x).y)
+
+
+def test_bounds_hold_and_stationarity_is_projected():
+    problem, optimum = projection()
+    hi = np.full(3, 10.0)
+    hi[0] = optimum[0] - 0.1
+    result = rb.minimize(problem, np.zeros(3), bounds=(-10.0, hi))
+    assert result.success and result.x[0] == pytest.approx(hi[0]) and (result.x <= hi).all()
+    assert result.jac[0] < 0
+
+
+def test_callback_can_stop_and_keeps_the_best():
+    problem, _ = projection()
+    seen = []
+
+    def callback(intermediate_result):
+        seen.append(intermediate_result.fun)
+        return len(seen) == 3
+
+    result = rb.minimize(problem, np.ones(3), callback=callback)
+    assert result.status == "stopped" and not result.success
+    assert result.fun == pytest.approx(seen[-1])
+
+
+def test_interrupt_keeps_the_partial_result():
+    problem, _ = projection()
+
+    def callback(intermediate_result):
+        raise KeyboardInterrupt
+
+    assert rb.minimize(problem, np.ones(3), callback=callback).status == "stopped"
+
+
+def test_maxiter_is_a_status_and_strict_raises():
+    problem = quartic()
+    assert rb.minimize(problem, np.ones(2), maxiter=1).status == "maxiter"
+    with pytest.raises(StatusError):
+        rb.minimize(problem, np.ones(2), maxiter=1, strict=True)
+
+
+def test_progress_writes_to_standard_error_only(capsys):
+    problem, _ = projection()
+    rb.minimize(problem, np.zeros(3), progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "F = " in err
+
+
+def test_wrong_arguments():
+    problem, _ = projection()
+    with pytest.raises(UnknownOption, match="lbfgs"):
+        rb.minimize(problem, np.zeros(3), method="lbfg")
+    with pytest.raises(UnknownOption, match="memory"):
+        rb.minimize(problem, np.zeros(3), method="lbfgs", memmory=3)
+    with pytest.raises(ShapeError, match="x0"):
+        rb.minimize(problem, np.zeros(2))
+    with pytest.raises(ArgumentError, match="tol"):
+        rb.minimize(problem, np.zeros(3), tol=0)
