@@ -12,6 +12,7 @@ FAMILIES = {
     "random_quadratic": "polynomial",
     "quartic": "polynomial",
     "random_quartic": "polynomial",
+    "softmax": "multinomial",
 }
 
 #: problems from files, the shipped collection, the matrix form, several followers
