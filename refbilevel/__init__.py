@@ -27,7 +27,13 @@ _PUBLIC = {
     "ESTIMATORS": "estimators",
     "solve_lower": "lower.solve",
     "check_problem": "derivatives",
+    "directional_derivative": "kkt_sensitivity",
+    "envelope_gradient": "kkt_sensitivity",
     "minimize": "outer.minimize_",
+    "complete": "completion",
+    # where problems come from
+    "from_jax": "frontends.jax",
+    "from_torch": "frontends.torch",
     "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
 }

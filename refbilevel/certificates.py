@@ -54,12 +54,12 @@ def seen_condition(linear):
     return linear.condition**2 if squares else linear.condition
 
 
-def attainable_digits(condition, terms, gradient):
-    """Digits that rounding leaves; `terms` = |f_x| + |g_xy| |v|, the sizes that cancel in the gradient."""
+def attainable_digits(condition, terms, gradient, digits=DIGITS):
+    """Digits left of `digits` (those of the derivatives); `terms` = |f_x| + |g_xy| |v|, the sizes that cancel in the gradient."""
     size = np.linalg.norm(gradient)
     if not np.isfinite(condition) or not np.isfinite(terms):
         return np.nan
     if terms == 0:
-        return DIGITS
+        return digits
     cancellation = terms / size if size > 0 else np.inf
-    return float(np.clip(DIGITS - np.log10(max(condition, 1.0)) - np.log10(max(cancellation, 1.0)), 0.0, DIGITS))
+    return float(np.clip(digits - np.log10(max(condition, 1.0)) - np.log10(max(cancellation, 1.0)), 0.0, digits))

@@ -144,6 +144,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     if error is None:
         error = float(np.linalg.norm(gradient - refined)) if refined is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)
+    if view.completed:
+        detail = f"{detail} {_completed(view)}".strip()
     if refine and refined is not None:
         gradient = refined
     return Hypergradient(
@@ -170,8 +172,9 @@ def _digits(view, x, lower, estimate, newton, direct):
     v = estimate.adjoint if estimate.adjoint is not None else (newton.adjoint if newton is not None else None)
     if linear is None or v is None or view.g_xy is None:
         return np.nan
+    cap = min((view.completed or {}).values(), default=certificates.DIGITS)
     terms = np.linalg.norm(direct) + certificates.norm(view.g_xy(x, lower.y)) * np.linalg.norm(v)
-    return certificates.attainable_digits(certificates.seen_condition(linear), terms, estimate.gradient)
+    return certificates.attainable_digits(certificates.seen_condition(linear), terms, estimate.gradient, cap)
 
 
 def _status(lower, estimate, gradient, newton):
@@ -189,6 +192,10 @@ def _status(lower, estimate, gradient, newton):
     if condition > 1e8:
         details.append(f"The condition estimate is {condition:.1e}: see attainable_digits.")
     return Status.CONVERGED, " ".join(details)
+
+
+def _completed(view):
+    return "Completed by differences: " + ", ".join(f"{name} (about {digits:.0f} digits)" for name, digits in view.completed.items()) + "."
 
 
 def _cost(counts, linear):

@@ -108,6 +108,8 @@ class BilevelProblem:
     constants : dict, optional
         Constants for rigorous bounds: any of mu, L_f, L_fx, L_H, L_B, norm_B (reliability certificates).
     name : str, optional
+    completed : dict, optional
+        {derivative: digits} of those that `refbilevel.complete` supplied by differences.
 
     Raises
     ------
@@ -136,6 +138,7 @@ class BilevelProblem:
     lower_solver: Oracle | None = None
     constants: dict | None = None
     name: str = ""
+    completed: dict | None = None
 
     def __post_init__(self):
         for size in ("n", "m"):

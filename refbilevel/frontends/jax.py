@@ -1,0 +1,90 @@
+"""JAX functions as NumPy oracles: `from_jax(f, g, p=None, q=None, n=, m=)`.
+
+Every call runs in double precision (a scope of `jax.enable_x64`), whatever the session's setting: JAX would silently answer in
+float32. Hessian-vector products are forward over reverse, cross products reverse over a directional derivative.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import DtypeError, require
+from .autodiff import Scalar, Vector, build
+
+
+def from_jax(f, g, p=None, q=None, *, n, m, hessian="auto", bounds=None, jit=True, name=""):
+    """A BilevelProblem from JAX functions of (x, y), x (n,), y (m,).
+
+    Parameters
+    ----------
+    f, g : callables (x, y) -> scalar
+    p, q : callables (x, y) -> (k,), (l,), optional
+        Lower constraints p <= 0 and q = 0, with all their derivatives.
+    n, m : int
+    hessian : "auto", "dense" or "operator"
+        Explicit second derivatives, or matrix-free ones; "auto" is explicit up to m = 200.
+    bounds : (lo, hi), optional
+    jit : bool
+        Compile each derivative on first use.
+
+    Raises
+    ------
+    MissingDependency
+        Without JAX (the extra `jax`).
+    DtypeError
+        If a function does not return float64 for float64 input.
+    """
+    jax = require("jax", "jax", "from_jax")
+    scope = _scope(jax)
+    compiled = jax.jit if jit else (lambda function: function)
+    scalars = [_scalar(jax, scope, compiled, phi, label) for phi, label in ((f, "f"), (g, "g"))]
+    vectors = [None if phi is None else _vector(jax, scope, compiled, phi, label) for phi, label in ((p, "p"), (q, "q"))]
+    return build(*scalars, *vectors, n=n, m=m, hessian=hessian, bounds=bounds, name=name)
+
+
+def _scope(jax):
+    """The context manager that switches double precision on."""
+    if hasattr(jax, "enable_x64"):
+        return lambda: jax.enable_x64(True)
+    from jax.experimental import enable_x64
+
+    return enable_x64
+
+
+def _numpy(jax, scope, function, label):
+    """`function` of JAX arrays as one of NumPy arrays, in float64."""
+
+    def call(*arguments):
+        with scope():
+            value = np.asarray(function(*(jax.numpy.asarray(a, dtype="float64") for a in arguments)))
+        if value.dtype != np.float64:
+            raise DtypeError(f"{label} must return float64 for float64 input, got {value.dtype}; it casts somewhere inside")
+        return value.copy()
+
+    return call
+
+
+def _scalar(jax, scope, compiled, phi, label):
+    def call(function):
+        return _numpy(jax, scope, compiled(function), label)
+
+    grad_x, grad_y = jax.grad(phi, 0), jax.grad(phi, 1)
+    value = call(lambda x, y: jax.numpy.asarray(phi(x, y)))
+    return Scalar(
+        value=lambda x, y: float(value(x, y)),
+        grad_x=call(grad_x),
+        grad_y=call(grad_y),
+        hvp_yy=call(lambda x, y, v: jax.jvp(lambda y: grad_y(x, y), (y,), (v,))[1]),
+        cross=call(lambda x, y, v: jax.jvp(lambda y: grad_x(x, y), (y,), (v,))[1]),
+        cross_t=call(lambda x, y, u: jax.jvp(lambda x: grad_y(x, y), (x,), (u,))[1]),
+    )
+
+
+def _vector(jax, scope, compiled, phi, label):
+    def call(function):
+        return _numpy(jax, scope, compiled(function), label)
+
+    def weighted(w):
+        return _scalar(jax, scope, lambda function: function, lambda x, y: jax.numpy.asarray(w) @ phi(x, y), label)
+
+    return Vector(call(phi), call(jax.jacfwd(phi, 0)), call(jax.jacfwd(phi, 1)), weighted)
