@@ -2,6 +2,7 @@
 
 from .finite_difference import finite_difference
 from .implicit import implicit
+from .kkt import kkt
 from .solution_map import solution_map
 from .unrolled import reverse
 
@@ -9,6 +10,7 @@ ESTIMATORS = {
     e.name: e
     for e in (
         implicit,
+        kkt,
         solution_map,
         reverse,
         finite_difference,

@@ -1,5 +1,6 @@
 """Lower-level solvers. `SOLVERS` maps a method's name to its `LowerSolver`, one line an entry."""
 
+from .convex import convex
 from .gradient import accelerated_gradient, gradient_descent, heavy_ball
 from .newton import newton
 
@@ -7,6 +8,7 @@ SOLVERS = {
     s.name: s
     for s in (
         newton,
+        convex,
         gradient_descent,
         accelerated_gradient,
         heavy_ball,
