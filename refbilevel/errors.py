@@ -33,6 +33,10 @@ class UnknownOption(ArgumentError):
     """A name (method, option, problem) is not known; the message lists the close matches."""
 
 
+class ConvexityError(ArgumentError):
+    """A model written in CVXPY that its rules (DCP, DPP) do not accept; names the smallest offending expression and the mend."""
+
+
 class SchemaError(ArgumentError):
     """A file is corrupt, or of a newer schema than this version reads."""
 
