@@ -102,6 +102,10 @@ class Status(str, enum.Enum):
     )
     MAXITER = ("maxiter", "The outer iteration limit was reached before the tolerance; raise maxiter or loosen tol.")
     STALLED = ("stalled", "The outer line search made no further progress; the tolerance is below the attainable digits or there is a kink.")
+    TIME_LIMIT = (
+        "time_limit",
+        "The time limit came before the proof; the result holds the best point and a valid bound. Allow more time.",
+    )
     INFEASIBLE = ("infeasible", "No point satisfies the upper and the lower constraints together.")
     UNBOUNDED = ("unbounded", "The upper objective is unbounded below.")
     STOPPED = ("stopped", "The callback or an interrupt ended the run; the result holds the best point so far.")
