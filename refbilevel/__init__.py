@@ -36,8 +36,12 @@ _PUBLIC = {
     "from_torch": "frontends.torch",
     "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
+    # differentiable quadratic programs
+    "solve_qp": "qp",
+    "solve_qp_batch": "qp",
+    "QPSolution": "qp",
 }
-_MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "kernels", "validation", "plot")
+_MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "qp", "kernels", "validation", "plot")
 
 __all__ = sorted(_PUBLIC) + ["errors", "problems"]
 

@@ -1,0 +1,463 @@
+"""Dense strictly convex quadratic programs: dual active set, range-space factor, adjoint.
+
+    min 1/2 y'Py + q'y   subject to  N y {=, <=} r,      rows 0..p-1 of N equalities, the others inequalities.
+
+With P = L L' and M = N L^{-T} (rows scaled to length one, `sigma` their lengths) the dual method of Goldfarb and Idnani
+(Math. Program. 27, 1983) only needs the Gram matrix S = M M': the working set W keeps the triangular R, R R' = S_WW, and
+every full step solves R R' lam = -d_W afresh, so rounding does not build up from step to step. (L, M_W, R) is then the
+factor of K = [P N_W'; N_W 0] that polish and adjoint share; each solve is followed by refinement with residuals
+accumulated in twice the working precision (dot2 of Ogita, Rump, Oishi, SIAM J. Sci. Comput. 26, 2005).
+"""
+
+import numpy as np
+from numba import njit, prange
+
+REASSOCIATE = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and inf keep their meaning
+EPS = 2.220446049250313e-16
+OPTIMAL, INFEASIBLE, MAXITER, NOT_CONVEX, NOT_FINITE, INACCURATE, NOT_SYMMETRIC = 0, 1, 2, 3, 4, 5, 6
+WEAK = 1e-11  # relative level below which a multiplier or a slack counts as zero
+
+
+@njit(cache=True, fastmath=REASSOCIATE)
+def dot(a, b, size):
+    """sum_i<size a_i b_i"""
+    total = 0.0
+    for i in range(size):
+        total += a[i] * b[i]
+    return total
+
+
+@njit(cache=True)
+def cholesky(P):
+    """(L, ok): P = L L', P (n, n), L lower; ok is False if a pivot falls below n eps max diag(P)."""
+    n = P.shape[0]
+    L = np.zeros((n, n))
+    floor = 0.0
+    for i in range(n):
+        floor = max(floor, P[i, i])
+    floor *= n * EPS
+    for i in range(n):
+        for j in range(i):
+            L[i, j] = (P[i, j] - dot(L[i], L[j], j)) / L[j, j]
+        pivot = P[i, i] - dot(L[i], L[i], i)
+        if not pivot > floor:
+            return L, False
+        L[i, i] = np.sqrt(pivot)
+    return L, True
+
+
+@njit(cache=True)
+def lower_solve(L, size, b):
+    """b <- L^{-1} b with the leading (size, size) block of L, in place."""
+    for i in range(size):
+        b[i] = (b[i] - dot(L[i], b, i)) / L[i, i]
+
+
+@njit(cache=True)
+def upper_solve(L, size, b):
+    """b <- L^{-T} b with the leading (size, size) block of L, in place."""
+    for i in range(size - 1, -1, -1):
+        b[i] /= L[i, i]
+        for j in range(i):
+            b[j] -= L[i, j] * b[i]
+
+
+@njit(cache=True)
+def remove_row(R, k, j):
+    """R (k, k) lower <- factor of R R' without row and column j, in place (Givens rotations)."""
+    for i in range(j + 1, k):
+        for c in range(i + 1):
+            R[i - 1, c] = R[i, c]
+    for c in range(j, k - 1):
+        rho = np.hypot(R[c, c], R[c, c + 1])
+        cosine, sine = R[c, c] / rho, R[c, c + 1] / rho
+        for i in range(c, k - 1):
+            left, right = R[i, c], R[i, c + 1]
+            R[i, c] = cosine * left + sine * right
+            R[i, c + 1] = cosine * right - sine * left
+
+
+@njit(cache=True)
+def dual_active_set(M, S, d, p, tol, maxiter):
+    """(code, W (k,), lam (k,), R (k, k), ray (m,)): min 1/2 |u|^2 with M_i u = d_i (i < p), M_i u <= d_i (i >= p).
+
+    M (m, n) has rows of length one (or zero); S = M M' (m, m), or (0, 0) to form its rows when needed. A row counts as
+    violated below -tol_i. u = -M_W' lam. If infeasible, `ray` has ray'M = 0, ray'd < 0 and ray_i >= 0 for i >= p.
+    """
+    m, n = M.shape
+    cap = min(m, n)
+    full = S.shape[0] == m
+    rows = S if full else np.empty((cap + 1, m))
+    slot, free = np.arange(m), np.arange(cap + 1)
+    W, lam, R = np.empty(cap, np.int64), np.zeros(cap), np.zeros((cap, cap))
+    done = np.zeros(m, np.bool_)
+    s, r, column, ray = np.empty(m), np.empty(cap), np.empty(cap), np.zeros(m)
+    k = 0
+    i, own, code = -1, 0.0, MAXITER
+    for iteration in range(maxiter):
+        s[:] = d
+        for j in range(k):
+            row, value = rows[slot[W[j]]], lam[j]
+            for c in range(m):
+                s[c] += value * row[c]
+        if i < 0:  # choose the next row: equalities in order, then the most violated inequality
+            own = 0.0
+            for c in range(p):
+                if not done[c]:
+                    i = c
+                    break
+            if i < 0:
+                worst = 0.0
+                for c in range(p, m):
+                    if not done[c] and s[c] + tol[c] < worst:
+                        worst, i = s[c] + tol[c], c
+            if i < 0:
+                code = OPTIMAL
+                break
+            if not full:
+                slot[i] = free[k]
+                rows[slot[i]] = M @ M[i]
+        gram = rows[slot[i]]
+        for j in range(k):
+            r[j] = gram[W[j]]
+        lower_solve(R, k, r)
+        column[:k] = r[:k]
+        pivot = gram[i] - dot(r, r, k)
+        upper_solve(R, k, r)
+        slack = s[i] + own * gram[i]
+        dependent = k == cap or not pivot > 1e-12 * gram[i]
+        if dependent and i < p:
+            done[i] = True
+            if abs(slack) > tol[i]:
+                sign = 1.0 if slack < 0.0 else -1.0
+                ray[i] = sign
+                for j in range(k):
+                    ray[W[j]] = -sign * r[j]
+                code = INFEASIBLE
+                break
+            i = -1
+            continue
+        step, leaving = np.inf, -1
+        if i >= p:
+            for j in range(k):
+                if W[j] >= p and r[j] > 0.0 and max(lam[j], 0.0) < step * r[j]:
+                    step, leaving = max(lam[j], 0.0) / r[j], j
+        if dependent and leaving < 0:
+            ray[i] = 1.0
+            for j in range(k):
+                ray[W[j]] = -r[j]
+            code = INFEASIBLE
+            break
+        if dependent or step < -slack / pivot:  # partial step: one row leaves, row i keeps pressing
+            own += step
+            for j in range(k):
+                lam[j] -= step * r[j]
+            done[W[leaving]] = False
+            remove_row(R, k, leaving)
+            released = slot[W[leaving]]
+            for j in range(leaving, k - 1):
+                W[j], lam[j] = W[j + 1], lam[j + 1]
+            k -= 1
+            if not full:
+                free[k + 1] = released
+        else:  # full step: row i enters, the multipliers are solved afresh
+            R[k, :k] = column[:k]
+            R[k, k] = np.sqrt(pivot)
+            W[k], done[i] = i, True
+            k += 1
+            for j in range(k):
+                lam[j] = -d[W[j]]
+            lower_solve(R, k, lam)
+            upper_solve(R, k, lam)
+            i = -1
+    return code, W[:k].copy(), lam[:k].copy(), R[:k, :k].copy(), ray
+
+
+@njit(cache=True)
+def add_product(hi, lo, row, x):
+    """hi + lo <- hi + lo - row x in twice the working precision, in place; row, hi, lo (n,), x a scalar."""
+    t = 134217729.0 * x
+    xh = t - (t - x)
+    xl = x - xh
+    for i in range(row.shape[0]):
+        a = row[i]
+        t = 134217729.0 * a
+        ah = t - (t - a)
+        al = a - ah
+        product = -a * x
+        error = -(((ah * xh + product) + ah * xl + al * xh) + al * xl)
+        total = hi[i] + product
+        back = total - hi[i]
+        lo[i] += (hi[i] - (total - back)) + (product - back) + error
+        hi[i] = total
+
+
+@njit(cache=True)
+def residual_dot(c, row, x):
+    """c - row'x in twice the working precision; row, x (n,)."""
+    hi, lo = c, 0.0
+    for i in range(row.shape[0]):
+        a, b = row[i], x[i]
+        t = 134217729.0 * a
+        ah = t - (t - a)
+        al = a - ah
+        t = 134217729.0 * b
+        bh = t - (t - b)
+        bl = b - bh
+        product = -a * b
+        error = -(((ah * bh + product) + ah * bl + al * bh) + al * bl)
+        total = hi + product
+        back = total - hi
+        lo += (hi - (total - back)) + (product - back) + error
+        hi = total
+    return hi + lo
+
+
+@njit(cache=True)
+def kkt_residual(P, N, w, u, a, c):
+    """(a - P w - N'u, c - N w) in twice the working precision; P (n, n) symmetric, N (k, n)."""
+    n, k = P.shape[0], N.shape[0]
+    hi, lo = a.copy(), np.zeros(n)
+    for j in range(n):
+        add_product(hi, lo, P[j], w[j])
+    for j in range(k):
+        add_product(hi, lo, N[j], u[j])
+    bottom = np.empty(k)
+    for j in range(k):
+        bottom[j] = residual_dot(c[j], N[j], w)
+    return hi + lo, bottom
+
+
+@njit(cache=True)
+def range_solve(L, MW, R, sigma, a, c):
+    """(w, u) with P w + N'u = a, N w = c from P = L L', N = diag(sigma) M_W L', R R' = M_W M_W'."""
+    n, k = L.shape[0], R.shape[0]
+    w, u = a.copy(), np.empty(k)
+    lower_solve(L, n, w)
+    for j in range(k):
+        u[j] = dot(MW[j], w, n) - c[j] / sigma[j]
+    lower_solve(R, k, u)
+    upper_solve(R, k, u)
+    for j in range(k):
+        for i in range(n):
+            w[i] -= u[j] * MW[j, i]
+        u[j] /= sigma[j]
+    upper_solve(L, n, w)
+    return w, u
+
+
+@njit(cache=True)
+def refined_solve(P, N, L, MW, R, sigma, a, c, steps):
+    """(w, u) with P w + N'u = a, N w = c: range-space solve and `steps` refinements with doubled residuals."""
+    w, u = range_solve(L, MW, R, sigma, a, c)
+    for _ in range(steps):
+        top, bottom = kkt_residual(P, N, w, u, a, c)
+        dw, du = range_solve(L, MW, R, sigma, top, bottom)
+        w += dw
+        u += du
+    return w, u
+
+
+@njit(cache=True)
+def transform(L, q, N, r):
+    """(M (m, n), sigma (m,), d (m,), tol (m,)): M = N L^{-T} with rows of length one, d the shifted right-hand side."""
+    m, n = N.shape
+    M, sigma = N.copy(), np.ones(m)
+    for i in range(m):
+        lower_solve(L, n, M[i])
+        length = np.sqrt(dot(M[i], M[i], n))
+        if length > 0.0:
+            sigma[i] = length
+            for j in range(n):
+                M[i, j] /= length
+    d, tol = shift(L, q, M, sigma, r)
+    return M, sigma, d, tol
+
+
+@njit(cache=True)
+def shift(L, q, M, sigma, r):
+    """(d, tol): d = r / sigma + M L^{-1} q (m,) and the rounding level of each row."""
+    m, n = M.shape
+    c = q.copy()
+    lower_solve(L, n, c)
+    length = np.sqrt(dot(c, c, n))
+    d, tol = np.empty(m), np.empty(m)
+    for i in range(m):
+        d[i] = r[i] / sigma[i] + dot(M[i], c, n)
+        tol[i] = 200.0 * EPS * (abs(r[i]) / sigma[i] + length)
+    return d, tol
+
+
+@njit(cache=True)
+def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, d):
+    """(residual, margin, weak): the largest relative KKT residual, min_i max(mu_i, slack_i), the count of weak rows.
+
+    A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums.
+    """
+    m, n = N.shape
+    length, force = np.sqrt(dot(y, y, n)), np.sqrt(dot(d, d, m)) + 1e-300
+    k, worst, margin, weak = W.shape[0], 0.0, np.inf, 0
+    u, inside = np.empty(k), np.zeros(m, np.bool_)
+    for j in range(k):
+        u[j], inside[W[j]] = multipliers[W[j]], True
+        if W[j] >= p:
+            worst = max(worst, -u[j] * sigma[W[j]] / force)
+            weak += u[j] * sigma[W[j]] <= WEAK * force
+            margin = min(margin, max(u[j], slack[W[j]]))
+    for i in range(m):
+        gap = abs(slack[i]) if i < p else -slack[i]
+        size = np.sqrt(dot(N[i], N[i], n)) * length + abs(r[i]) + 1e-300
+        worst = max(worst, gap / size)
+        if i >= p and not inside[i]:
+            weak += slack[i] <= WEAK * size
+            margin = min(margin, max(slack[i], 0.0))
+    top, _ = kkt_residual(P, NW, y, u, -q, c)
+    size, gap, largest = 1e-300, 0.0, 0.0
+    for i in range(n):
+        size, gap = max(size, abs(q[i]), abs(top[i] + q[i])), max(gap, abs(top[i]))
+        for j in range(n):
+            largest = max(largest, abs(P[i, j]))
+    return max(worst, gap / (size + largest * length)), margin, weak
+
+
+@njit(cache=True)
+def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
+    """(code, y, multipliers (m,), slack (m,), residual, margin, weak, W, N_W, M_W, R, sigma_W, ray).
+
+    Active set, polish on it, audit; slack = r - N y. The code is INACCURATE if the audit contradicts the active set.
+    """
+    m, n = N.shape
+    code, W, lam, R, ray = dual_active_set(M, S, d, p, tol, 50 + 10 * (m + n))
+    k = W.shape[0]
+    NW, MW, scale, c = np.empty((k, n)), np.empty((k, n)), np.empty(k), np.empty(k)
+    for j in range(k):
+        NW[j], MW[j], scale[j], c[j] = N[W[j]], M[W[j]], sigma[W[j]], r[W[j]]
+    y, u = refined_solve(P, NW, L, MW, R, scale, -q, c, 2)
+    multipliers, slack = np.zeros(m), np.empty(m)
+    for j in range(k):
+        multipliers[W[j]] = u[j]
+    for i in range(m):
+        slack[i] = residual_dot(r[i], N[i], y)
+    residual, margin, weak = audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, d)
+    if code == OPTIMAL and not residual < 1e-11:
+        code = INACCURATE
+    for i in range(m):
+        ray[i] /= sigma[i]
+    return code, y, multipliers, slack, residual, margin, weak, W, NW, MW, R, scale, ray
+
+
+@njit(cache=True)
+def all_finite(a):
+    """True if no element of a (n,) is NaN or infinite."""
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += a[i] * 0.0
+    return total == 0.0
+
+
+@njit(cache=True)
+def stack(A, b, G, h):
+    """(N, r): the rows of A over those of G, and b over h."""
+    p, m, n = A.shape[0], A.shape[0] + G.shape[0], A.shape[1]
+    N, r = np.empty((m, n)), np.empty(m)
+    N[:p], N[p:], r[:p], r[p:] = A, G, b, h
+    return N, r
+
+
+@njit(cache=True)
+def is_symmetric(P):
+    """True if P (n, n) equals its transpose exactly."""
+    for i in range(P.shape[0]):
+        for j in range(i):
+            if P[i, j] != P[j, i]:
+                return False
+    return True
+
+
+@njit(cache=True)
+def solve_dense(P, q, G, h, A, b):
+    """All of one small dense QP: (code, y, multipliers, slack, residual, margin, weak, W, N_W, M_W, R, sigma_W, ray, L)."""
+    N, r = stack(A, b, G, h)
+    L, ok = cholesky(P)
+    code = OPTIMAL if ok else NOT_CONVEX
+    if not is_symmetric(P):
+        code = NOT_SYMMETRIC
+    if not (all_finite(P.ravel()) and all_finite(q) and all_finite(N.ravel()) and all_finite(r)):
+        code = NOT_FINITE
+    if code != OPTIMAL:
+        none, empty = np.zeros((0, P.shape[0])), np.zeros(0)
+        return code, q, r, r, np.inf, 0.0, 0, np.zeros(0, np.int64), none, none, np.zeros((0, 0)), empty, r, L
+    M, sigma, d, tol = transform(L, q, N, r)
+    code, y, u, slack, residual, margin, weak, W, NW, MW, R, scale, ray = solve_factored(
+        P, q, N, r, A.shape[0], L, M, np.zeros((0, 0)), sigma, d, tol
+    )
+    return code, y, u, slack, residual, margin, weak, W, NW, MW, R, scale, ray, L
+
+
+@njit(cache=True)
+def vjp_dense(P, N, L, MW, R, sigma, W, m, y, multipliers, y_bar, row_bar, refine):
+    """(P_bar, q_bar, N_bar, r_bar): P_bar = -(w y' + y w')/2, q_bar = -w, N_bar = -(lam w' + v y'), r_bar = v.
+
+    K (w, v_W) = (y_bar, row_bar_W); rows outside W have zero gradients. N (k, n) are the rows of W; N_bar (m, n).
+    """
+    n, k = y.shape[0], W.shape[0]
+    c = np.empty(k)
+    for j in range(k):
+        c[j] = row_bar[W[j]]
+    w, v = refined_solve(P, N, L, MW, R, sigma, y_bar, c, refine)
+    P_bar, N_bar, r_bar = np.empty((n, n)), np.zeros((m, n)), np.zeros(m)
+    for i in range(n):
+        for j in range(n):
+            P_bar[i, j] = -0.5 * (w[i] * y[j] + y[i] * w[j])
+    for j in range(k):
+        i = W[j]
+        r_bar[i] = v[j]
+        lam, vj = multipliers[i], v[j]
+        for c_ in range(n):
+            N_bar[i, c_] = -(lam * w[c_] + vj * y[c_])
+    return P_bar, -w, N_bar, r_bar
+
+
+@njit(cache=True, parallel=True)
+def solve_batch(P, q, G, h, A, b):
+    """solve_dense over stacks: P (B, n, n), q (B, n), G (B, m, n), h (B, m), A (B, p, n), b (B, p); B = 1 stacks are shared.
+
+    Returns (code, y, multipliers, residual, margin, weak, count, W, M, R, sigma, L), padded to min(n, p + m) working rows.
+    """
+    B = max(P.shape[0], q.shape[0], G.shape[0], h.shape[0], A.shape[0], b.shape[0])
+    n, p, m = q.shape[1], b.shape[1], b.shape[1] + h.shape[1]
+    cap = min(n, m)
+    code, count, weak = np.empty(B, np.int64), np.zeros(B, np.int64), np.zeros(B, np.int64)
+    y, lam, residual, margin = np.empty((B, n)), np.empty((B, m)), np.empty(B), np.empty(B)
+    W, M, R = np.zeros((B, cap), np.int64), np.empty((B, cap, n)), np.empty((B, cap, cap))
+    sigma, L = np.empty((B, cap)), np.empty((B, n, n))
+    for i in prange(B):
+        answer = solve_dense(
+            P[i % P.shape[0]], q[i % q.shape[0]], G[i % G.shape[0]], h[i % h.shape[0]], A[i % A.shape[0]], b[i % b.shape[0]]
+        )
+        code[i], y[i], lam[i], residual[i], margin[i], weak[i] = answer[0], answer[1], answer[2], answer[4], answer[5], answer[6]
+        k = answer[7].shape[0]
+        count[i], W[i, :k], M[i, :k], R[i, :k, :k], sigma[i, :k] = k, answer[7], answer[9], answer[10], answer[11]
+        L[i] = answer[13]
+        if p > 0 and code[i] == OPTIMAL:
+            weak[i] += p - np.sum(answer[7] < p)
+    return code, y, lam, residual, margin, weak, count, W, M, R, sigma, L
+
+
+@njit(cache=True, parallel=True)
+def vjp_batch(P, G, A, y, lam, count, W, M, R, sigma, L, y_bar, row_bar, refine):
+    """vjp_dense over stacks from what `solve_batch` left: (P_bar (B, n, n), q_bar (B, n), N_bar (B, p + m, n), r_bar (B, p + m))."""
+    B, n = y.shape
+    m, p = lam.shape[1], A.shape[1]
+    P_bar, q_bar, N_bar, r_bar = np.empty((B, n, n)), np.empty((B, n)), np.empty((B, m, n)), np.empty((B, m))
+    for i in prange(B):
+        k = count[i]
+        N = np.empty((k, n))
+        Gi, Ai = G[i % G.shape[0]], A[i % A.shape[0]]
+        for j in range(k):
+            N[j] = Ai[W[i, j]] if W[i, j] < p else Gi[W[i, j] - p]
+        Ri = R[i, :k, :k].copy()
+        P_bar[i], q_bar[i], N_bar[i], r_bar[i] = vjp_dense(
+            P[i % P.shape[0]], N, L[i], M[i, :k], Ri, sigma[i, :k], W[i, :k], m, y[i], lam[i], y_bar[i], row_bar[i], refine
+        )
+    return P_bar, q_bar, N_bar, r_bar
