@@ -65,6 +65,8 @@ def _quadratic(r, x, y):
 
 def _loss(r, x, y):
     rows = _affine(r, x, y)
+    if r["loss"] == "square":
+        return total([a * a * 0.5 for a in rows])
     if r["loss"] == "quartic":
         return total([(a * a) * (a * a) * 0.25 for a in rows])
     return total([a.apply({"logistic": jets.softplus, "exponential": jets.exp}[r["loss"]]) for a in rows])
@@ -189,7 +191,7 @@ def _null_space(K):
     """(eigenvalues, eigenvectors, indices of the zero ones) of a symmetric matrix."""
     values, vectors = mp.eigsy(K)
     scale = max(abs(v) for v in values)
-    return values, vectors, [i for i, v in enumerate(values) if abs(v) < ZERO * scale]
+    return values, vectors, [i for i, v in enumerate(values) if abs(v) <= ZERO * scale]
 
 
 def _solve(K, b):
@@ -226,10 +228,10 @@ def _numpy(matrix):
 
 
 def _norms(K, N, w):
-    """Condition number of K (of its nonzero part) and |N| |w|, in float64: they only scale pass lines."""
-    sizes = np.linalg.svd(_numpy(K), compute_uv=False)
-    sizes = sizes[sizes > 1e-14 * sizes[0]]
-    return sizes[0] / sizes[-1], float(np.linalg.norm(_numpy(N), 2) * mp.norm(mp.matrix(w), 2))
+    """Condition number of K (of its nonzero part) and |N| |w|: they only scale pass lines."""
+    values, _, null = _null_space(K)
+    sizes = [abs(v) for i, v in enumerate(values) if i not in null]
+    return float(max(sizes) / min(sizes)), float(np.linalg.norm(_numpy(N), 2) * mp.norm(mp.matrix(w), 2))
 
 
 def _texts(values):
@@ -268,7 +270,7 @@ def _regular(spec, start):
     strict = [i for i, a in enumerate(mu) if a > 0]
     active = [i for i in strict if i not in start.get("redundant", ())]
     y, mu, nu, point = _newton(spec, y, mu, nu, active)
-    _check(all(mu[i] > 0 for i in strict), spec, "a multiplier of an active row is not positive")
+    _check(all(mu[i] > 0 and abs(point.p[i].value) < ZERO for i in strict), spec, "an active row has no positive multiplier, or is not active")
     weak = [i for i, row in enumerate(point.p) if i not in strict and abs(row.value) < ZERO]
     _check(all(row.value < 0 for i, row in enumerate(point.p) if i not in strict and i not in weak), spec, "a row is violated")
     _positive_on_null_space(point.kkt(active)[0], spec["m"], spec)
@@ -315,13 +317,20 @@ def _singular(spec, start):
     )  # fmt: skip
 
 
+def _ill_conditioned(spec, start):
+    """Regular in exact arithmetic, but the condition number exceeds 1/eps: no float64 answer deserves trust."""
+    answer = _regular(spec, start)
+    _check(answer["condition"] > 2.0**53, spec, "the condition number is below 1/eps")
+    return {k: v for k, v in answer.items() if k not in ("gradient", "attainable_digits", "margin")} | {"status": "ill_conditioned"}
+
+
 def _at(spec, start):
     return Point(spec, [mpf(a) for a in start["y"]], [mpf(0)] * 99, [mpf(0)] * 99)
 
 
 def _infeasible(spec, start):
     """Farkas: lambda >= 0 with lambda'p_y + eta'q_y = 0 and lambda'p + eta'q > 0 at any y (the rows are linear)."""
-    point, proof = _at(spec, start), spec["certificate"]["farkas"]
+    point, proof = _at(spec, {"y": [0] * spec["m"]}), spec["certificate"]["farkas"]
     weights = [mpf(a) for a in (*proof["p"], *proof["q"])]
     _check(all(a >= 0 for a in weights[: len(point.p)]) and not any(spec.get(k, {}).get("curved") for k in "pq"), spec, "bad Farkas proof")
     combined = total([row * w for row, w in zip([*point.p, *point.q], weights)])
@@ -332,13 +341,13 @@ def _infeasible(spec, start):
 
 def _unbounded(spec, start):
     """A ray d from a feasible y: rows do not increase along it, g has no curvature there and decreases."""
-    point, ray = _at(spec, start), mp.matrix([mpf(a) for a in spec["certificate"]["ray"]])
+    point, ray = _at(spec, {"y": spec["certificate"]["from"]}), mp.matrix([mpf(a) for a in spec["certificate"]["ray"]])
     _check(all(a.value <= 0 for a in point.p) and all(a.value == 0 for a in point.q), spec, "the start of the ray is infeasible")
     _check(all((point.gradient(a, "y").T * ray)[0] <= 0 for a in point.p), spec, "the ray leaves the feasible set")
     _check(all((point.gradient(a, "y").T * ray)[0] == 0 for a in point.q), spec, "the ray leaves the feasible set")
     _check(mp.norm(point.hessian(point.lagrangian, "y") * ray, mp.inf) == 0, spec, "g curves along the ray")
     _check((point.gradient(point.lagrangian, "y").T * ray)[0] < 0, spec, "g does not decrease along the ray")
-    return {"status": "lower_unbounded", "y": _texts(start["y"])}
+    return {"status": "lower_unbounded"}
 
 
 def _discrete(spec, start):
@@ -393,7 +402,7 @@ class _Layer(Point):
 
 
 METHODS = {
-    "regular": _regular, "singular": _singular, "infeasible": _infeasible, "unbounded": _unbounded,
+    "regular": _regular, "ill_conditioned": _ill_conditioned, "singular": _singular, "infeasible": _infeasible, "unbounded": _unbounded,
     "discrete": _discrete, "layer": _layer,
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ r"""The terms that f, g and the rows of p and q are sums of: each a value for an
 d_x (n,), d_y (m,), d_xx (n, n), d_xy (n, m), d_yy (m, m). With r = A y + B x + c and Z = X Y', Y = y as (classes, features):
 
     quadratic     1/2 y'(yy)y + x'(xy)y + 1/2 x'(xx)x + (y)'y + (x)'x + constant
-    loss          sum_i phi(r_i),  phi = log(1 + e^r) (logistic), r^4/4 (quartic), e^r (exponential)
+    loss          sum_i phi(r_i),  phi = r^2/2 (square), log(1 + e^r) (logistic), r^4/4 (quartic), e^r (exponential)
     ridge         1/2 sum_j exp(Ex + e)_j y_j^2
     weighted      sum_j exp(Ex + e)_j (Sy)_j
     softmax       sum_i logsumexp_c(Z_ic) - Z_i,label(i)
@@ -55,12 +55,9 @@ class Quadratic:
         return self.scale * self.yy
 
 
-def _sigmoid(r):
-    return 0.5 * (1.0 + np.tanh(0.5 * r))
-
-
-#: phi' and phi'' by name; sigmoid(r) sigmoid(-r) keeps full relative accuracy for large |r|, which s (1 - s) does not
+#: phi' and phi'' by name; logistic'' as s(r) s(-r) keeps its relative accuracy for large |r|, s (1 - s) does not
 LOSSES = {
+    "square": (lambda r: r, np.ones_like),
     "logistic": (lambda r: np.exp(-np.logaddexp(0.0, -r)), lambda r: np.exp(-np.logaddexp(0.0, -r) - np.logaddexp(0.0, r))),
     "quartic": (lambda r: r**3, lambda r: 3.0 * r**2),
     "exponential": (np.exp, np.exp),
@@ -70,7 +67,9 @@ LOSSES = {
 def _phi(xp, loss, r):
     if loss == "logistic":
         return xp.logaddexp(r, xp.zeros_like(r))
-    return 0.25 * (r * r) * (r * r) if loss == "quartic" else xp.exp(r)
+    if loss == "exponential":
+        return xp.exp(r)
+    return 0.5 * r * r if loss == "square" else 0.25 * (r * r) * (r * r)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ dyadic rationals, so that files are exact and readable; the streams (random.Rand
 
 from __future__ import annotations
 
-from . import smooth
+from . import constrained, smooth
 
 #: class -> recipe(difficulty, instance) -> (spec, start)
-RECIPES = smooth.RECIPES
+RECIPES = smooth.RECIPES | constrained.RECIPES
