@@ -1,10 +1,19 @@
 """The catalogue: `ESTIMATORS` maps a method's name to its `Estimator`, one line an entry."""
 
+from .augmented_lagrangian import augmented_lagrangian
+from .equilibrium import equilibrium
 from .finite_difference import finite_difference
+from .holomorphic import holomorphic_equilibrium
 from .implicit import implicit
 from .kkt import kkt
+from .minimax import minimax
+from .nystrom import nystrom
+from .penalty import penalty
+from .series import fixed_point, hia, neumann, one_step, t1_t2
 from .solution_map import solution_map
-from .unrolled import reverse
+from .unrolled import checkpointed, forward, reverse, truncated
+from .value_function import value_function
+from .zeroth_order import zeroth_order
 
 ESTIMATORS = {
     e.name: e
@@ -12,7 +21,23 @@ ESTIMATORS = {
         implicit,
         kkt,
         solution_map,
+        fixed_point,
+        neumann,
+        one_step,
+        t1_t2,
+        nystrom,
+        hia,
         reverse,
+        forward,
+        truncated,
+        checkpointed,
+        equilibrium,
+        holomorphic_equilibrium,
+        value_function,
+        minimax,
+        penalty,
+        augmented_lagrangian,
         finite_difference,
+        zeroth_order,
     )
 }

@@ -100,37 +100,3 @@ def asymmetry(A):
 
 def _ratio(part, whole):
     return float(part / whole) if whole > 0 else 0.0
-
-
-def preconditioner_of(M, A):
-    """`M` (an approximation of the inverse of A) as a function r -> z, or None.
-
-    M: LinearOperator, ndarray, sparse array, callable, an object with `.solve`, or "jacobi" (1 / diagonal of A, which a
-    LinearOperator must offer as `.diagonal()`).
-    """
-    if M is None:
-        return None
-    if isinstance(M, str):
-        if M != "jacobi":
-            raise ArgumentError(f"preconditioner must be 'jacobi', a matrix, a LinearOperator or a callable, got {M!r}")
-        inverse = _inverse_diagonal(A)
-        return lambda r: inverse * r
-    if isinstance(M, LinearOperator) or sparse.issparse(M) or isinstance(M, np.ndarray):
-        if M.shape != A.shape:
-            raise ShapeError(f"preconditioner must have shape {A.shape}, got {M.shape}")
-        return lambda r: np.asarray(M @ r)
-    if hasattr(M, "solve"):
-        return M.solve
-    if callable(M):
-        return lambda r: np.asarray(M(r), np.float64)
-    raise DtypeError(f"preconditioner must be 'jacobi', a matrix, a LinearOperator or a callable, got {type(M).__name__}")
-
-
-def _inverse_diagonal(A):
-    diagonal = getattr(A, "diagonal", None)
-    if diagonal is None:
-        raise ArgumentError("preconditioner='jacobi' needs the diagonal: give the LinearOperator a .diagonal() method")
-    d = np.asarray(diagonal() if callable(diagonal) else diagonal, np.float64)
-    if not (d > 0).all():
-        raise ArgumentError(f"preconditioner='jacobi' needs a positive diagonal, but entry {int(np.argmin(d))} is {d.min():g}")
-    return 1.0 / d

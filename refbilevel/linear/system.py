@@ -11,7 +11,8 @@ from ..results import LinearSolution, Status
 from .factors import factorize
 from .krylov import RUNS, guarded
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit, preconditioner_of
+from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit
+from .preconditioners import preconditioner_of
 from .refinement import EPS, Task, judged, recomputed, refine
 
 
@@ -32,8 +33,8 @@ def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, precondition
         Iterations in all restarts together, for each column of b. Default min(100 N + 1000, 50 000).
     x0 : (N,) or (N, k), optional
     preconditioner : optional
-        Approximate inverse of A: matrix, LinearOperator, callable, object with `.solve`, or "jacobi". Symmetric positive
-        definite for cg and minres. Direct methods ignore it.
+        Approximate inverse of A: matrix, LinearOperator, callable, object with `.solve`, "jacobi" or "nystrom". Symmetric
+        positive definite for cg and minres. Direct methods ignore it.
     factor : Factor, optional
         Factorisation of A or of a nearby matrix; used instead of `method` as long as refinement with it converges.
 

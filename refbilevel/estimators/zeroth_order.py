@@ -1,0 +1,49 @@
+"""Evolution strategies on F(x) = f(x, y*(x)): a baseline that knows no derivative. Not for accuracy.
+
+    gradient = 1/(2 sigma S) sum_s [F(x + sigma e_s) - F(x - sigma e_s)] e_s,     e_s ~ N(0, I),
+
+an unbiased estimate of the gradient of F smoothed by N(0, sigma^2), which is O(sigma^2) from grad F; its standard error is
+O(|grad F| sqrt(n / S)). `error_estimate` is that standard error, from the spread of the samples.
+
+Nesterov & Spokoiny, Random gradient-free minimization of convex functions, 2017, eq. 30; Salimans et al. 2017, alg. 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..lower.solve import solve_view
+from ..results import Estimate, Status
+from .protocol import Estimator
+
+
+def _compute(problem, x, lower, *, sigma=1e-3, samples=100, rng=None, lower_method="auto", lower_tol=None):
+    if not sigma > 0:
+        raise ArgumentError(f"sigma must be positive, got {sigma!r}")
+    if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 2:
+        raise ArgumentError(f"samples must be an integer of at least 2, got {samples!r}")
+    status = Status.CONVERGED
+
+    def F(at):
+        nonlocal status
+        solution = solve_view(problem, at, lower_method, lower.y, lower_tol, None, {})
+        status = status if solution.success else solution.status
+        return problem.f(at, solution.y)
+
+    directions = np.random.default_rng(rng).standard_normal((samples, problem.n))
+    slopes = np.array([(F(x + sigma * e) - F(x - sigma * e)) / (2 * sigma) for e in directions])
+    terms = slopes[:, None] * directions
+    spread = float(np.linalg.norm(terms.std(axis=0, ddof=1)) / np.sqrt(samples))
+    return Estimate(gradient=terms.mean(axis=0), error_estimate=spread, status=status, extra={"sigma": float(sigma)})
+
+
+zeroth_order = Estimator(
+    name="zeroth_order",
+    family="baseline",
+    compute=_compute,
+    requires=("f",),
+    error="O(sigma^2) + O(1/sqrt(samples)), random",
+    reference="Nesterov & Spokoiny 2017, eq. 30",
+    classes=("smooth", "constrained", "map"),
+)
