@@ -7,14 +7,9 @@ truth there, computed with 50 digits by certify.py from the file alone. Difficul
 
 from __future__ import annotations
 
-import json
-from importlib import resources
-
-from ...errors import SchemaError, unknown
-from .build import case as _case
+from ...errors import unknown
+from .load import SCHEMA, folder, load_case, parts, read_case
 from .record import DIFFICULTIES, Case, Functions
-
-SCHEMA = "refbilevel-case/1"
 
 #: classes of cases, in the order of the tables
 CLASSES = (
@@ -51,35 +46,7 @@ def cases(classes="all", difficulty=None):
     if difficulty is not None and difficulty not in DIFFICULTIES:
         raise unknown("difficulty", difficulty, DIFFICULTIES)
     chosen = class_names(classes)
-    found = [_parts(path) for path in _folder().iterdir() if path.name.endswith(".json")]
+    found = [parts(path) for path in folder().iterdir() if path.name.endswith(".json")]
     found = [key for key in found if key[0] in chosen and difficulty in (None, key[1])]
     found.sort(key=lambda key: (chosen.index(key[0]), DIFFICULTIES.index(key[1]), key[2]))
     return [load_case("/".join(map(str, key))) for key in found]
-
-
-def load_case(id):
-    """The case of this id, e.g. "ridge/average/2"."""
-    path = _folder() / f"{str(id).replace('/', '.')}.json"
-    if not path.is_file():
-        raise unknown("case", id, sorted("/".join(map(str, _parts(p))) for p in _folder().iterdir() if p.name.endswith(".json")))
-    return read_case(path.read_text(), str(id))
-
-
-def read_case(text, name="case file"):
-    """The case written in `text`; SchemaError if it is corrupt or of another schema."""
-    try:
-        spec = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SchemaError(f"{name} is not valid JSON: {error}") from None
-    if not isinstance(spec, dict) or spec.get("schema") != SCHEMA:
-        raise SchemaError(f"{name} must have the schema {SCHEMA!r}, got {spec.get('schema') if isinstance(spec, dict) else type(spec).__name__!r}")
-    return _case(spec)
-
-
-def _folder():
-    return resources.files(__name__) / "data"
-
-
-def _parts(path):
-    klass, difficulty, instance, _ = path.name.split(".")
-    return klass, difficulty, int(instance)

@@ -1,4 +1,4 @@
-r"""From a case file's record to a `Case`: the NumPy oracles and the array-API functions of one definition.
+r"""From the terms of a case file to its problem: the NumPy oracles and the array-API functions of one definition.
 
 f and g are sums of terms (terms.py). p stacks linear rows A y + B x + c and curved rows, each a sum of terms; so does q.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 from ...problem import BilevelProblem, Constraints
 from ..arrays import constant, namespace
-from .record import Case, Functions
+from .record import Functions
 from .terms import FixedPoint, Sum, term
 
 
@@ -82,25 +82,3 @@ def problem_and_functions(spec):
     maps = [t.map for t in g.terms if isinstance(t, FixedPoint)]
     functions = Functions(f.value, g.value, p and p.value, q and q.value, fixed_point=maps[0] if maps else None)
     return problem, functions
-
-
-def case(spec):
-    """The `Case` of one case file's record (schema "refbilevel-case/1")."""
-    problem, functions = problem_and_functions(spec)
-    truth = spec["certified"]
-    array = {k: np.array([float(v) for v in truth.get(k) or ()]) for k in ("y", "mu", "nu", "direct")}
-    return Case(
-        id=spec["id"], klass=spec["class"], difficulty=spec["difficulty"], problem=problem, functions=functions,
-        x=np.array(spec["x"], float), reference=_floats(truth.get("gradient")), expected_status=truth["status"],
-        condition=_float(truth.get("condition")), attainable_digits=_float(truth.get("attainable_digits")),
-        indirect_scale=_float(truth.get("indirect_scale")), tags=frozenset(spec["tags"]), description=spec["description"],
-        generators=_floats(truth.get("generators")), certificate=spec.get("certificate", {}), spec=spec, **array,
-    )  # fmt: skip
-
-
-def _float(value):
-    return np.nan if value is None else float(value)
-
-
-def _floats(value):
-    return None if value is None else np.vectorize(float, otypes=[float])(np.array(value))

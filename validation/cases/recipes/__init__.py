@@ -8,7 +8,7 @@ dyadic rationals, so that files are exact and readable; the streams (random.Rand
 
 from __future__ import annotations
 
-from . import constrained, smooth
+from . import constrained, maps, smooth
 
 #: class -> recipe(difficulty, instance) -> (spec, start)
-RECIPES = smooth.RECIPES | constrained.RECIPES
+RECIPES = smooth.RECIPES | constrained.RECIPES | maps.RECIPES

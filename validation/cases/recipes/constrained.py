@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from .integers import TINY, ints, record, spd, stream, upper
@@ -52,8 +54,10 @@ def qp(difficulty, instance):
     n, m, rows, active, equalities = SHAPES[difficulty][instance - 1]
     tags = HIGHER[instance] if difficulty == "higher" else []
     vertex = active + equalities == m
-    condition = CONDITION[difficulty] if "ill-conditioned" in tags or difficulty != "higher" else 30.0
-    P = np.outer(*2 * (ints(rng, m, zero=False),)) if vertex and m > 1 else spd(rng, m, condition)
+    hard = "ill-conditioned" in tags
+    P = spd(rng, m, 1e8, strong=1) if hard else spd(rng, m, CONDITION[difficulty] if difficulty != "higher" else 30.0)
+    if vertex and m > 1:
+        P = np.outer(*2 * (ints(rng, m, zero=False),))
     both = full_rank(rng, rows + equalities, m, active + equalities)
     A, G = both[:equalities], both[equalities:]
     x, y, nu = ints(rng, n), ints(rng, m), ints(rng, equalities, zero=False)
@@ -80,7 +84,7 @@ def qp_degenerate(difficulty, instance):
     n, m, rows, active, weak, copies = DEGENERATE[difficulty][instance - 1]
     tags = ["redundant" if copies else "weakly-active"]
     condition = CONDITION[difficulty] if (difficulty, instance) == ("higher", 1) else 30.0
-    G, P = full_rank(rng, rows, m, active + weak), spd(rng, m, condition)
+    G, P = full_rank(rng, rows, m, active + weak), spd(rng, m, condition, strong=1 if condition > 1e6 else None)
     x, y = ints(rng, n), ints(rng, m)
     B = ints(rng, rows, n)
     mu, slack = multipliers(rng, rows, active, False)
@@ -169,7 +173,7 @@ def equality(difficulty, instance):
                   "higher": ((3, 6, 2), (4, 5, 2), (2, 7, 3), (1, 4, 1))}[difficulty][instance - 1]  # fmt: skip
     tags = list({1: ["ill-conditioned"], 2: ["indefinite"], 3: ["near-stationary"], 4: ["scaled"]}[instance] if difficulty == "higher" else [])
     A, x, y, nu = full_rank(rng, rows, m, rows), ints(rng, n), ints(rng, m, zero=False), ints(rng, rows, zero=False)
-    P = spd(rng, m, 1e8 if "ill-conditioned" in tags else 30.0)
+    P = spd(rng, m, 1e8, strong=1) if "ill-conditioned" in tags else spd(rng, m, 30.0)
     if "indefinite" in tags or (difficulty, instance) == ("average", 1):
         P, tags = P - 20.0 * A.T @ A, [*tags, "indefinite"]
     none = np.zeros((0, m))
@@ -280,7 +284,7 @@ def lasso(difficulty, instance):
     if "ill-conditioned" in tags:
         A[:, 2] = A[:, 0] + A[:, 2] * 2.0**-11
     t = A @ beta + ints(rng, k + 4, bound=1)
-    x = 0.5 * ints(rng, n, bound=2) - (2.0 if difficulty == "higher" else 0.0)
+    x = 0.5 * ints(rng, n, bound=2) + (-18.0 if "ill-conditioned" in tags else 2.5 if "margin" in tags else 0.0)
     if "margin" in tags:
         x = _near_kink(A, t, x)
     y, mu = _lasso_solution(A, t, np.exp(E @ x), k)
@@ -294,16 +298,16 @@ def lasso(difficulty, instance):
 
 
 def _lasso_solution(A, t, weights, k):
-    """(y, mu) by coordinate descent: only a start for certification."""
-    beta, nonnegative = np.zeros(k), k == 1
-    for _ in range(20000):
-        for j in range(k):
-            z = A[:, j] @ (t - A @ beta) + (A[:, j] @ A[:, j]) * beta[j]
-            size = max((z if nonnegative else abs(z)) - weights[j], 0.0)
-            beta[j] = np.sign(z) * size / (A[:, j] @ A[:, j])
-    if nonnegative:
-        return beta, (beta == 0) * (weights - A.T @ (t - A @ beta))
-    slope = A.T @ (A @ beta - t)
+    """(y, mu) by trying every pattern of signs: a start for certification."""
+    for signs in product((0, 1) if k == 1 else (0, 1, -1), repeat=k):
+        signs = np.array(signs, float)
+        S, beta = signs != 0, np.zeros(k)
+        beta[S] = np.linalg.solve(A[:, S].T @ A[:, S], A[:, S].T @ t - weights[S] * signs[S])
+        slope = A.T @ (A @ beta - t)
+        if (np.sign(beta) == signs).all() and (np.abs(slope) <= weights + 1e-9).all():
+            break
+    if k == 1:
+        return beta, (beta == 0) * (weights + slope)
     y = np.concatenate([np.maximum(beta, 0), np.maximum(-beta, 0)])
     return y, np.concatenate([weights + slope, weights - slope]) * (y == 0)
 

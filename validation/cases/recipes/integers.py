@@ -28,11 +28,15 @@ def unimodular(rng, m):
     return lower @ upper
 
 
-def spd(rng, m, condition=1e2):
-    """A full symmetric positive definite dyadic matrix of about this condition number (at most): M D M', D powers of two."""
+def spd(rng, m, condition=1e2, strong=None):
+    """A full symmetric positive definite dyadic matrix of at most this condition number: M D M', D powers of two.
+
+    D is graded evenly, or, given `strong`, has so many entries 1 and all others equally small.
+    """
     M = unimodular(rng, m)
     for exponent in range(40, -1, -1):
-        D = 2.0 ** -np.round(np.linspace(0, exponent, m))
+        grades = np.linspace(0, 1, m) if strong is None else np.arange(m) >= strong
+        D = 2.0 ** -np.round(exponent * grades)
         H = (M * D) @ M.T
         if np.linalg.cond(H) <= condition:
             return H
