@@ -13,6 +13,15 @@ FAMILIES = {
     "quartic": "polynomial",
     "random_quartic": "polynomial",
     "softmax": "multinomial",
+    "box_separable": "constrained_quadratic",
+    "simplex_projection": "constrained_quadratic",
+    "disc_projection": "constrained_quadratic",
+    "soft_threshold": "constrained_quadratic",
+    "stackelberg_cournot": "constrained_quadratic",
+    "toll_parallel_routes": "constrained_quadratic",
+    "parametric_qp": "constrained_quadratic",
+    "exponential_lambertw": "constrained_convex",
+    "logit_pricing": "constrained_convex",
 }
 
 #: problems from files, the shipped collection, the matrix form, several followers
