@@ -56,7 +56,7 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
     _, facts["adjoint_mu"], facts["adjoint_nu"] = S.split(w)
     status, detail = solution.status, solution.detail
     if not local.minimum:
-        status, detail = Status.NOT_A_MINIMUM, f"K has {local.negative} negative eigenvalues for {S.A.shape[0]} active rows."
+        status = Status.NOT_A_MINIMUM
     elif not local.independent and status.success:
         status, detail = Status.LICQ_FAILS, "The gradient is that of the unique y; mu, nu in extra are of least norm."
     elif status.success and _certified(problem, local, facts):

@@ -66,8 +66,10 @@ def clarke_set(problem, local, f_x, f_y, ambiguous=None, max_weak=MAX_WEAK, real
     rows = local.sets.weak if ambiguous is None else np.asarray(ambiguous, int)
     base = np.setdiff1d(local.sets.strong, rows)
     capped = rows.size > max_weak
+    if not local.independent:  # which multipliers live depends on the direction, and so does the set of rows held
+        rows, base = local.near, np.zeros(0, int)
     if capped or not local.independent:
-        subsets = _sampled(problem, local, rows, base, directions=4 * rows.size + 32)
+        subsets = _sampled(problem, local, base, directions=4 * rows.size + 32)
     else:
         subsets = [np.array(S, int) for size in range(rows.size + 1) for S in combinations(rows, size)]
     branches = [_branch(problem, local, f_x, f_y, base, rows, S) for S in subsets]
@@ -109,8 +111,8 @@ def _realised(problem, local, S, z, rows, held):
     return bool(np.linalg.norm(least_norm_weights(growth) @ growth) > 1e-9)
 
 
-def _sampled(problem, local, rows, base, directions):
-    """Distinct subsets of `rows` held along +-e_i and random directions (fixed seed, so the answer is the same each time)."""
+def _sampled(problem, local, base, directions):
+    """Distinct sets of rows beyond `base` held along +-e_i and random directions (fixed seed, so the answer is the same each time)."""
     n = local.x.size
     random = np.random.default_rng(0).standard_normal((directions, n))
     axes = np.vstack([np.eye(n), -np.eye(n)]) if n <= 32 else np.zeros((0, n))
@@ -118,6 +120,6 @@ def _sampled(problem, local, rows, base, directions):
     for d in np.vstack([axes, random]):
         step = directional(problem, local, d)
         if step.exists:
-            J = np.intersect1d(step.J, local.near) if not local.independent else np.setdiff1d(step.J, base)
+            J = np.setdiff1d(step.J, base)
             found[tuple(J)] = J
     return list(found.values())
