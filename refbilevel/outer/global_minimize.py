@@ -141,7 +141,7 @@ def conclude(problem, kkt, search, state, bound, tol):
     if best.w is None and state == "done" and np.isinf(bound):
         return _empty(problem, Status.INFEASIBLE, why_infeasible(problem, kkt), search, np.inf)
     if best.w is None:
-        reason = "The time limit came before any feasible point." if state == "time" else "A piece could neither be solved nor divided."
+        reason = "The time limit came before any feasible point." if state == "time" else "A convex solve failed and could not be avoided."
         return _empty(problem, Status.TIME_LIMIT if state == "time" else Status.INACCURATE, reason, search, bound)
     x, y, mu, nu = kkt.split(best.w)
     fun = float(problem.f(x, y))
