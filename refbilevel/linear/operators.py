@@ -49,12 +49,13 @@ def explicit(A):
 class Watched:
     """Products with A: counted, finite (NonFinite otherwise), with the extremes of |A v| / |v| on record.
 
-    `norm` and `smallest` bound |A|_2 from below and 1/|A^{-1}|_2 from above, so norm / smallest never exceeds cond(A).
+    `norm` and `smallest` bound |A|_2 from below and 1/|A^{-1}|_2 from above, so norm / smallest never exceeds cond(A); `norm`
+    starts from the longest column where the matrix is explicit (within sqrt(N) of |A|_2).
     """
 
     def __init__(self, A):
         self.A, self.shape, self.dtype = A, A.shape, np.dtype(np.float64)
-        self.matvecs, self.norm, self.smallest = 0, 0.0, np.inf
+        self.matvecs, self.norm, self.smallest = 0, longest_column(A), np.inf
 
     def __matmul__(self, v):
         self.matvecs += 1 if v.ndim == 1 else v.shape[1]
@@ -84,6 +85,14 @@ class Watched:
     def operator(self):
         """The same products as a SciPy LinearOperator."""
         return LinearOperator(self.shape, matvec=lambda v: self @ v.ravel(), rmatvec=lambda v: self.rmatvec(v.ravel()), dtype=self.dtype)
+
+
+def longest_column(A):
+    """max_j |A e_j| of an explicit matrix, 0 for an operator."""
+    if isinstance(A, LinearOperator):
+        return 0.0
+    squares = A.power(2).sum(axis=0) if sparse.issparse(A) else np.einsum("ij,ij->j", A, A)
+    return float(np.sqrt(np.max(squares))) if np.isfinite(squares).all() else 0.0
 
 
 def asymmetry(A):

@@ -11,7 +11,7 @@ from ..results import LinearSolution, Status
 from .factors import factorize
 from .krylov import RUNS, guarded
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit
+from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit, longest_column
 from .preconditioners import preconditioner_of
 from .refinement import EPS, Task, judged, recomputed, refine
 
@@ -103,7 +103,7 @@ def _automatic(task):
     if skew > ASYMMETRY_LIMIT:
         return _iterative(task, "gmres", skew)
     solution = _iterative(task, "cg", skew)
-    if solution.status is Status.CONVERGED or solution.status is Status.LINEAR_MAXITER:
+    if solution.status in (Status.CONVERGED, Status.LINEAR_MAXITER, Status.ILL_CONDITIONED):
         return solution
     return _iterative(task, "minres", skew, negative=solution.status is Status.NOT_A_MINIMUM)
 
@@ -121,7 +121,8 @@ def _direct(task, factor, expected=None):
     if factor.singular:
         X = np.full_like(task.B, np.nan)
         return LinearSolution(X, np.nan, 0, 0, np.inf, Status.ILL_CONDITIONED, "A is singular.", factor.method, factor, factor.negative)
-    X = refine(task, lambda R, goals, active: factor.solve(R))
+    within = getattr(factor, "solve_within", None)  # a factor that iterates is told how far
+    X = refine(task, lambda R, goals, active: within(R, goals) if within else factor.solve(R))
     status = detail = None
     if expected == "cholesky" and factor.negative:
         status, detail = Status.NOT_A_MINIMUM, f"It has {factor.negative} negative eigenvalue(s); solved with LDL instead of Cholesky."
