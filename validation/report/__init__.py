@@ -1,0 +1,5 @@
+"""The report: one record, rendered as text, Markdown, HTML, JUnit and a badge."""
+
+from .conformance_report import SCHEMA, ConformanceReport
+
+__all__ = ["SCHEMA", "ConformanceReport"]
