@@ -78,7 +78,9 @@ def problem_and_functions(spec):
     n, m = spec["n"], spec["m"]
     f, g = total(spec["f"], n, m), total(spec["g"], n, m)
     p, q = (Rows(spec[name], n, m) if name in spec else None for name in "pq")
-    problem = BilevelProblem(n=n, m=m, **oracles("f", f), **oracles("g", g), constraints=_constraints(p, q), name=spec["id"])
-    maps = [t.map for t in g.terms if isinstance(t, FixedPoint)]
-    functions = Functions(f.value, g.value, p and p.value, q and q.value, fixed_point=maps[0] if maps else None)
+    fixed = next((t for t in g.terms if isinstance(t, FixedPoint)), None)
+    problem = BilevelProblem(
+        n=n, m=m, **oracles("f", f), **oracles("g", g), constraints=_constraints(p, q), lower_solver=fixed and fixed.solve, name=spec["id"]
+    )
+    functions = Functions(f.value, g.value, p and p.value, q and q.value, fixed_point=fixed and fixed.map)
     return problem, functions

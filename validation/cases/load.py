@@ -55,7 +55,7 @@ def case(spec):
         x=np.array(spec["x"], float), reference=_floats(truth.get("gradient")), expected_status=truth["status"],
         condition=_float(truth.get("condition")), attainable_digits=_float(truth.get("attainable_digits")),
         indirect_scale=_float(truth.get("indirect_scale")), tags=frozenset(spec["tags"]), description=spec["description"],
-        generators=_floats(truth.get("generators")), certificate=spec.get("certificate", {}), spec=spec, **array,
+        objective=_float(truth.get("objective")), generators=_floats(truth.get("generators")), certificate=spec.get("certificate", {}), spec=spec, **array,
     )  # fmt: skip
 
 

@@ -55,6 +55,8 @@ class Case:
         f_x at the solution.
     indirect_scale : float
         |g_xy| |v| (2-norms; L_xy and the active rows under constraints): the size of what is subtracted.
+    objective : float
+        f at the solution.
     generators : (s, n) array or None
         At a degenerate point, the gradients of the smooth pieces that meet there (vertices of the Clarke set).
     certificate : dict
@@ -80,6 +82,7 @@ class Case:
     indirect_scale: float
     tags: frozenset
     description: str
+    objective: float = np.nan
     generators: np.ndarray | None = None
     certificate: Mapping = field(default_factory=dict)
     spec: Mapping = field(default_factory=dict, repr=False)

@@ -269,6 +269,20 @@ class FixedPoint:
     def map(self, x, y):
         return namespace(x, y).tanh(constant(self.W, y) @ y + constant(self.U, y) @ x + constant(self.b, y))
 
+    def solve(self, x, y0, tol):
+        """The fixed point, by Newton's method on y - T(x, y) = 0 with step halving; stops when the residual no longer falls."""
+        y, size = y0, np.linalg.norm(y0 - self.map(x, y0))
+        for _ in range(100):
+            r, _, J_y, _ = self._parts(x, y)
+            step, length = np.linalg.solve(J_y, r), 1.0
+            while length > 1e-9 and not np.linalg.norm(y - length * step - self.map(x, y - length * step)) < size:
+                length /= 2
+            if length <= 1e-9:
+                break
+            y = y - length * step
+            size = np.linalg.norm(y - self.map(x, y))
+        return y
+
     def value(self, x, y):
         r = y - self.map(x, y)
         return 0.5 * self.scale * (r @ r)

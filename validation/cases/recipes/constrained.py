@@ -239,9 +239,9 @@ def conic(difficulty, instance):
     tags = HIGHER[instance] if difficulty == "higher" else []
     matrix = instance == 1 and difficulty != "higher"
     x = ints(rng, n)
-    y = np.array([4.0, 2.0, 1.0] if difficulty == "lower" else [1.0, -3.0, 9.0]) if matrix else ints(rng, m, zero=False)
+    y = np.array([2.0, 1.0, 1.0] if difficulty == "lower" else [-1.0, -4.0, 9.0]) if matrix else ints(rng, m, zero=False)
     mu, slack = multipliers(rng, active + 1, active, "margin" in tags)
-    size = 2.0**-12 if "ill-conditioned" in tags else 1.0
+    size = 2.0**-8 if "ill-conditioned" in tags else 1.0
     while True:
         made = [_cone_row(rng, x, y, i, slack[i], size, matrix and i == 0) for i in range(active + 1)]
         if np.linalg.cond(np.array([slope for _, slope in made[:active]])) < 20:
@@ -249,7 +249,7 @@ def conic(difficulty, instance):
     P = np.diag([1.0, 2.0, 1.0]) if matrix else spd(rng, m, 30.0)
     parts = linear_program(rng, x, y, P, np.zeros((0, m)), np.zeros((0, m)), np.zeros(0), np.zeros(0), np.zeros(0))
     parts["g"][0]["y"] = parts["g"][0]["y"] - sum(w * slope for w, (_, slope) in zip(mu, made))
-    text = "projection onto the 2 x 2 positive semidefinite matrices (y0, y1; y1, y2) and another cone" if matrix else (
+    text = "projection onto positive semidefinite matrices (y0 + 2, y1 + 1; y1 + 1, y2) and another cone" if matrix else (
         f"{active + 1} second-order cones, {active} active" + (", near their apex" if size < 1 else ""))  # fmt: skip
     spec = record(
         "conic", difficulty, instance, n, m, text, tags=[*tags, "nonlinear"], x=x, f=[upper(rng, n, m)],
@@ -262,13 +262,14 @@ def _cone_row(rng, x, y, i, slack, size, matrix):
     """A row |Ay + Bx + c| - d.y - e.x - r with value -slack, the vector in the norm being `size` times a Pythagorean one."""
     if matrix:
         A, B, d = np.array([[1.0, 0, -1], [0, 2, 0]]), np.zeros((2, len(x))), np.array([1.0, 0, 1])
-        u, e, c = A @ y, np.zeros(len(x)), np.zeros(2)
+        e, c = np.zeros(len(x)), np.array([2.0, 2.0])
+        u = A @ y + c
     else:
         u = size * np.array(PYTHAGOREAN[i])
         A, B, d, e = ints(rng, len(u), len(y)), ints(rng, len(u), len(x)), ints(rng, len(y)), ints(rng, len(x), zero=False)
         c = u - A @ y - B @ x
     length = np.sqrt(u @ u)
-    r = 0.0 if matrix else length + slack - d @ y - e @ x
+    r = 2.0 if matrix else length + slack - d @ y - e @ x
     terms = [{"kind": "norm", "A": A, "B": B, "c": c}, {"kind": "quadratic", "y": -d, "x": -e, "constant": -r}]
     return terms, A.T @ u / length - d
 
@@ -282,9 +283,9 @@ def lasso(difficulty, instance):
     E = np.eye(n)[np.arange(k) % n] if k > 1 else np.ones((1, n))
     A, beta = ints(rng, k + 4, k), ints(rng, k, zero=False) * (np.arange(k) % 2 == 0)
     if "ill-conditioned" in tags:
-        A[:, 2] = A[:, 0] + A[:, 2] * 2.0**-11
+        A[:, 2] = A[:, 0] + A[:, 2] * 2.0**-8
     t = A @ beta + ints(rng, k + 4, bound=1)
-    x = 0.5 * ints(rng, n, bound=2) + (-18.0 if "ill-conditioned" in tags else 2.5 if "margin" in tags else 0.0)
+    x = 0.5 * ints(rng, n, bound=2) + (-12.0 if "ill-conditioned" in tags else 2.5 if "margin" in tags else 0.0)
     if "margin" in tags:
         x = _near_kink(A, t, x)
     y, mu = _lasso_solution(A, t, np.exp(E @ x), k)

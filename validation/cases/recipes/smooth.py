@@ -188,26 +188,37 @@ DESCRIPTIONS = {
 }
 
 #: gain of the map's slope: a contraction, near 1, and (average 3, higher 2) expansive, where iterating the map does not converge
-GAIN = {"lower": (0.5, 0.5, 0.5, 0.5), "average": (0.9, 0.9, -2.5), "higher": (1 - 2.0**-12, -4.0, 0.75)}
+GAIN = {"lower": (0.5, 0.5, 0.5, 0.5), "average": (0.9, 0.9, -2.5), "higher": (1 - 2.0**-5, -4.0, 0.75)}
 
 
 def fixed_point(difficulty, instance):
-    """W = gain * (a full matrix of norm about 1): orthogonal-like and far from symmetric; the map is tanh(Wy + Ux + b)."""
+    """The map tanh(Wy + Ux + b) with W not symmetric; `gain` is its diagonal."""
     rng = stream("fixed-point", difficulty, instance)
     n, m = SIZES[difficulty][instance - 1]
     gain = GAIN[difficulty][instance - 1]
     tags = {("higher", 1): ["ill-conditioned"], ("higher", 3): ["scaled"]}.get((difficulty, instance), []) + (["expansive"] if gain < 0 else [])
-    W = np.triu(ints(rng, m, m, bound=2), 1) / 8 + gain * np.eye(m) if m > 1 else np.array([[gain]])
-    if m > 1:
-        W[-1, 0] += 0.125
+    W = _slopes(rng, m, gain, corner="ill-conditioned" not in tags)
     x, U = ints(rng, n, bound=2), ints(rng, m, n, bound=2) / 8
-    size = 2.0**-20 if "ill-conditioned" in tags else 2.0**-4 if gain < 0 else 0.125
+    size = 2.0**-12 if "ill-conditioned" in tags else 2.0**-4 if gain < 0 else 0.125
     b = ints(rng, m, bound=2) * size - U @ x
     spec = record(
         "fixed-point", difficulty, instance, n, m, "y = tanh(Wy + Ux + b), W not symmetric; as a minimisation g = |y - T(x, y)|^2/2",
         tags=[*tags, "nonsymmetric", "nonlinear"], x=x, f=[upper(rng, n, m)], g=[{"kind": "fixed_point", "W": W, "U": U, "b": b}],
     )  # fmt: skip
     return spec, {"y": _fixed_point(W, U @ x + b)}
+
+
+def _slopes(rng, m, gain, corner):
+    """A full non-symmetric W for which I - DW is regular for every D in [0, 1]^m, so that the fixed point is the only one:
+
+    |W| < 1, or W + W' negative definite (gain < 0), or W triangular with diagonal below 1 (no corner).
+    """
+    N = np.triu(ints(rng, m, m, bound=2), 1)
+    N[-1, 0] += float(corner and m > 1)
+    for k in range(2 if corner else 4, 12):
+        W = gain * np.eye(m) + N * 2.0**-k
+        if not corner or np.linalg.norm(W, 2) < 1 or (np.linalg.eigvalsh(W + W.T) < 0).all():
+            return W
 
 
 def _fixed_point(W, b):
