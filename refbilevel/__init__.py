@@ -36,9 +36,15 @@ _PUBLIC = {
     "envelope_gradient": "kkt_sensitivity",
     "minimize": "outer.minimize_",
     "complete": "completion",
+    # layers
+    "BilevelLayer": "layers.continuous",
+    "LayerProblem": "layers.problem",
+    "LayerConstraints": "layers.problem",
+    "LayerUpperConstraints": "layers.problem",
     # where problems come from
     "from_jax": "frontends.jax",
     "from_torch": "frontends.torch",
+    "from_cvxpy": "frontends.cvxpy_",
     "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
     # differentiable quadratic programs
