@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"errors", "results", "problem"}
+LEAVES = {"errors", "results", "problem", "threads"}
 OUTSIDE = {"frontends", "validation", "cli", "plot", "demo", "doctor"}
 #: room -> rooms it may import (leaves and itself are always allowed; imports inside functions count too)
 ALLOWED = {

@@ -14,7 +14,7 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from ..errors import ArgumentError, DtypeError, ShapeError
-from ..kernels import glm
+from ..kernels import glm, glm_newton
 
 #: below so many entries a kernel stays on the calling thread
 SERIAL = 40_000
@@ -52,7 +52,14 @@ class DenseDesign:
         return scaled.T @ scaled
 
     def gram_diagonal(self, d):
-        return np.einsum("ij,i,ij->j", self.A, d, self.A)
+        return glm_newton.dense_gram_diagonal(self.A, d, threads_for(self.size))
+
+    def gram_float32(self, d):
+        return glm_newton.gram_float32(self.A, d, threads_for(self.size))
+
+    def weights(self, d):
+        """What the kernels of glm_newton.py take for A' diag(d) A."""
+        return (self.A, d)
 
     def predict(self, y):
         return self.A @ y
@@ -94,6 +101,12 @@ class SparseDesign:
 
     def gram(self, d):
         return (self.A.T @ (sparse.diags_array(d) @ self.A)).toarray()
+
+    def gram_float32(self, d):
+        return self.gram(d).astype(np.float32)
+
+    def weights(self, d):
+        return (*self.csr, d)
 
     def gram_diagonal(self, d):
         return np.bincount(self.A.indices, self.A.data**2 * np.repeat(d, np.diff(self.A.indptr)), self.shape[1])

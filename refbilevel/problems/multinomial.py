@@ -18,9 +18,11 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from ..errors import ArgumentError, ShapeError, unknown
+from ..kernels.glm_newton import gram_float32
 from ..kernels.softmax import softmax_loss, softmax_product
 from ..problem import BilevelProblem, as_vector
 from .design import DENSE_UP_TO, as_design, threads_for
+from .newton_pcg import cholesky_float32, newton_pcg
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,6 +187,48 @@ class CleaningModel:
         _, _, P, w, _ = self._train(x, y)
         return self._hessian(SoftmaxHessian(self.train, P, w, self.penalty))
 
+    # what problems/newton_pcg.py asks of a model
+    factor_first = True
+
+    def evaluate(self, x, y):
+        """(g, g_y, weights of the Hessian product) in one pass over the data."""
+        losses, gradient, P, w, _ = self._train(x, y)
+        return w @ losses + 0.5 * self.penalty * y @ y, gradient.ravel() + self.penalty * y, (self.train.A, P, w)
+
+    def curvature(self, x):
+        return np.full(self.train.k * self.train.shape[1], self.penalty)
+
+    def diagonal(self, weights):
+        _, P, w = weights
+        return SoftmaxHessian(self.train, P, w, 0.0).diagonal()
+
+    def matrix(self, weights, c):
+        _, P, w = weights
+        return SoftmaxHessian(self.train, P, w, self.penalty).todense()
+
+    def factor_float32(self, weights, c):
+        """Of A' diag(s) A + penalty I (d, d), s_i = w_i (1 - |p_i|^2) / (k - 1): the mean curvature of sample i over the classes."""
+        A, P, w = weights
+        H = gram_float32(A, w * (1.0 - (P**2).sum(axis=1)) / (self.train.k - 1), self.threads)
+        H[np.diag_indices_from(H)] += np.float32(self.penalty)
+        return cholesky_float32(H)
+
+    @property
+    def factor_cost(self):
+        d = self.train.shape[1]
+        return d / (6 * self.train.k) if isinstance(self.train.A, np.ndarray) and d <= 4000 else np.inf
+
+    @property
+    def threads(self):
+        return threads_for(self.train.A.size)
+
+    @property
+    def dense(self):
+        return self.train.k * self.train.shape[1] <= DENSE_UP_TO
+
+    def solve(self, x, y0=None, tol=None):
+        return newton_pcg(self, x, np.zeros(self.train.k * self.train.shape[1]) if y0 is None else y0, tol)
+
     def _hessian(self, operator):
         dense = self.hessian == "dense" or (self.hessian == "auto" and operator.shape[0] <= DENSE_UP_TO)
         return operator.todense() if dense else operator
@@ -242,5 +286,5 @@ def softmax(X_train, labels_train, X_val, labels_val, *, penalty=1e-2, k=None, p
     oracles = ("f", "f_x", "f_y", "f_xx", "f_xy", "f_yy", "g", "g_x", "g_y", "g_yy", "g_xy", "g_xx")
     return BilevelProblem(
         n=n, m=train.k * train.shape[1], **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name="softmax",
-        constants={"mu": float(penalty), "L_fx": 0.0},
+        lower_solver=model.solve, constants={"mu": float(penalty), "L_fx": 0.0},
     )  # fmt: skip

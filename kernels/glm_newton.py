@@ -1,0 +1,186 @@
+"""Preconditioned conjugate gradients on the Hessians of linear and multinomial models, whole solves in one kernel.
+
+H = L_yy + diag(c) with L_yy the fused products of glm.py and softmax.py. `weights` says which, by its length:
+    (A, d)                           dense linear model        A' diag(d) A
+    (data, indices, indptr, d)       CSR linear model          A' diag(d) A
+    (A, P, w)                        softmax, y = Y.ravel()    sum_i w_i (diag(p_i) - p_i p_i') (x) a_i a_i'
+The preconditioner is the inverse diagonal, or a float32 Cholesky factor L of H at a nearby y (for softmax, of one matrix that
+serves every class). beta is Polak and Ribiere's, which forgives a preconditioner that is only nearly linear.
+"""
+
+import math
+
+import numpy as np
+from numba import njit, prange
+from numba.extending import overload
+
+from .glm import FAST, dense_product, sparse_product
+from .softmax import softmax_product
+
+
+def hessian_product(weights, v, threads):
+    """L_yy v, (m,) -> (m,), by the kind of `weights`."""
+    if len(weights) == 2:
+        return dense_product(weights[0], weights[1], v, threads)
+    if len(weights) == 4:
+        return sparse_product(weights[0], weights[1], weights[2], weights[3], v, threads)
+    V = v.reshape(weights[1].shape[1], weights[0].shape[1])
+    return softmax_product(weights[0], weights[1], weights[2], V, threads).ravel()
+
+
+@overload(hessian_product)
+def _compiled_product(weights, v, threads):
+    if len(weights) == 2:
+        return lambda weights, v, threads: dense_product(weights[0], weights[1], v, threads)
+    if len(weights) == 4:
+        return lambda weights, v, threads: sparse_product(weights[0], weights[1], weights[2], weights[3], v, threads)
+
+    def multinomial(weights, v, threads):
+        V = v.reshape((weights[1].shape[1], weights[0].shape[1]))
+        return softmax_product(weights[0], weights[1], weights[2], V, threads).ravel()
+
+    return multinomial
+
+
+@njit(cache=True, fastmath=FAST)
+def triangular_solves(L, r, z):
+    """z = (L L')^{-1} r in place, L (q, q) float32 lower, r and z (q,); r is scaled to stay within float32."""
+    q = r.size
+    scale = 0.0
+    for i in range(q):
+        scale = max(scale, abs(r[i]))
+    if scale == 0.0:
+        z[:] = 0.0
+        return
+    u = np.empty(q, np.float32)
+    for i in range(q):
+        row = L[i]
+        total = np.float32(0.0)
+        for j in range(i):
+            total += row[j] * u[j]
+        u[i] = (np.float32(r[i] / scale) - total) / row[i]
+    for i in range(q - 1, -1, -1):
+        row = L[i]
+        u[i] /= row[i]
+        t = u[i]
+        for j in range(i):
+            u[j] -= row[j] * t
+    for i in range(q):
+        z[i] = scale * u[i]
+
+
+@njit(cache=True, parallel=True)
+def block_solves(L, r, c):
+    """M^{-1} r, (m,) -> (m,): (L L')^{-1} r for one block; for k = m / q > 1 classes, (L L')^{-1} on the rows of r less their mean.
+
+    On what all classes share a softmax Hessian has no curvature, H = c I: there M^{-1} = 1 / c.
+    """
+    q = L.shape[0]
+    k = r.size // q
+    z = np.empty(r.size)
+    if k == 1:
+        triangular_solves(L, r, z)
+        return z
+    shared = np.zeros(q)
+    for b in range(k):
+        shared += r[b * q : (b + 1) * q] / k
+    for b in prange(k):
+        triangular_solves(L, r[b * q : (b + 1) * q] - shared, z[b * q : (b + 1) * q])
+    mean = np.zeros(q)
+    for b in range(k):
+        mean += z[b * q : (b + 1) * q] / k
+    for b in range(k):
+        z[b * q : (b + 1) * q] += shared / c - mean
+    return z
+
+
+@njit(cache=True, fastmath=FAST)
+def pcg(weights, c, b, inverse, L, goal, maxiter, threads):
+    """x with |b - H x| <= goal from x = 0, H = L_yy + diag(c); c, b, inverse (m,).
+
+    Returns (x, iterations, recursive residual norm, largest and smallest p'Hp / p'p met). Stops at p'Hp <= 0 as well.
+    An L with no rows means the diagonal preconditioner z = inverse * r.
+    """
+    m = b.size
+    x, r = np.zeros(m), b.copy()
+    norm = math.sqrt(np.dot(r, r))
+    high, low = 0.0, np.inf
+    z = inverse * r if L.shape[0] == 0 else block_solves(L, r, c[0])
+    p = z.copy()
+    rz = np.dot(r, z)
+    k = 0
+    while norm > goal and k < maxiter:
+        q = hessian_product(weights, p, threads)
+        pq = pp = 0.0
+        for j in range(m):
+            q[j] += c[j] * p[j]
+            pq += p[j] * q[j]
+            pp += p[j] * p[j]
+        if not pq > 0.0:
+            low = min(low, pq / pp) if pp > 0.0 else 0.0
+            break
+        high, low = max(high, pq / pp), min(low, pq / pp)
+        alpha = rz / pq
+        rr = 0.0
+        for j in range(m):
+            x[j] += alpha * p[j]
+            r[j] -= alpha * q[j]
+            rr += r[j] * r[j]
+        norm = math.sqrt(rr)
+        k += 1
+        if norm <= goal:
+            break
+        z = inverse * r if L.shape[0] == 0 else block_solves(L, r, c[0])
+        zq = rz_new = 0.0
+        for j in range(m):
+            zq += z[j] * q[j]
+            rz_new += z[j] * r[j]
+        beta = max(-alpha * zq / rz, 0.0)
+        rz = rz_new
+        for j in range(m):
+            p[j] = z[j] + beta * p[j]
+    return x, k, norm, high, low
+
+
+@njit(cache=True, parallel=True)
+def panels(A, d, width, threads):
+    """sqrt(d_i) A_ij as float32 panels of `width` columns, (ceil(m / width), N, width), zero-padded."""
+    N, m = A.shape
+    count = (m + width - 1) // width
+    B = np.zeros((count, N, width), np.float32)
+    for k in prange(threads):
+        for i in range(k * N // threads, (k + 1) * N // threads):
+            s = np.float32(math.sqrt(d[i]))
+            for I in range(count):
+                for j in range(I * width, min(m, (I + 1) * width)):
+                    B[I, i, j - I * width] = s * np.float32(A[i, j])
+    return B
+
+
+@njit(cache=True, parallel=True)
+def gram_float32(A, d, threads):
+    """Lower blocks of A' diag(d) A (m, m) in float32, d >= 0; the blocks run in parallel, each one matrix product."""
+    m = A.shape[1]
+    width = 128
+    B = panels(A, d, width, threads)
+    count = B.shape[0]
+    out = np.zeros((count * width, count * width), np.float32)
+    for t in prange(count * (count + 1) // 2):
+        I = int((math.sqrt(8.0 * t + 1.0) - 1.0) / 2.0)
+        J = t - I * (I + 1) // 2
+        out[I * width : (I + 1) * width, J * width : (J + 1) * width] = np.dot(B[I].T, B[J])
+    return out[:m, :m].copy()
+
+
+@njit(cache=True, parallel=True, fastmath=FAST)
+def dense_gram_diagonal(A, d, threads):
+    """diag(A' diag(d) A), (m,)."""
+    N, m = A.shape
+    partial = np.zeros((threads, m))
+    for k in prange(threads):
+        out = partial[k]
+        for i in range(k * N // threads, (k + 1) * N // threads):
+            a = A[i]
+            for j in range(m):
+                out[j] += d[i] * a[j] * a[j]
+    return partial.sum(axis=0)

@@ -1,0 +1,197 @@
+"""Newton-PCG for linear and multinomial models: the lower solver whose machinery the adjoint uses again.
+
+    H s = -r,  r = g_y, H = g_yy = L_yy + diag(c);   y <- y + t s.
+
+Inexact steps by Eisenstat and Walker's second choice (SIAM J. Sci. Comput. 17, 1996): |H s + r| <= eta |r| with
+eta = 0.9 (|r| / |r_before|)^2. The preconditioner is the diagonal of H, until the iterations seen so far say that the rest would
+cost more than forming H in float32: then its Cholesky factor (at the present y) serves every later step and the adjoint, at
+about three iterations each. Rounding in it costs iterations, never digits: residuals are float64.
+
+Acceptance: with `tol`, |r| <= tol min(1, mu), mu the smallest c, so that |y - y*| <= |r| / mu <= tol; where rounding forbids that,
+and with tol=None, Newton goes on until |r| stops falling.
+
+Small models (`model.dense`) take the Cholesky factor of the explicit H in every step instead, and leave that to the adjoint.
+
+A model offers `evaluate(x, y) -> (g, g_y, weights)`, `curvature(x) -> c`, `diagonal(weights)`, `matrix(weights, c) -> H`,
+`factor_float32(weights, c) -> L`, `factor_cost` (in Hessian products), `factor_first`, `threads` and `dense`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.linalg.lapack import spotrf
+
+from ..kernels.glm_newton import hessian_product, pcg
+from ..linear import factorize
+from ..results import LowerSolution, Status
+from ..threads import numba_owns_threads
+
+EPS = np.finfo(float).eps
+NO_FACTOR = np.zeros((0, 0), np.float32)
+#: |residual| / |b| of one solve with a HessianFactor; refinement repeats it
+REDUCTION = 1e-9
+
+
+def cholesky_float32(H):
+    """Lower Cholesky factor of H, float32 lower triangle, C-ordered; the diagonal grows until it exists."""
+    shift, top = 0.0, float(H.diagonal().max())
+    while True:
+        L, info = spotrf(H.T, lower=0, clean=1, overwrite_a=False)  # H.T is H for LAPACK's column order: its upper half
+        if info == 0:
+            return np.ascontiguousarray(L.T)
+        H = H.copy()
+        H[np.diag_indices_from(H)] += max(shift, 1e-6 * top)
+        shift = max(10 * shift, 1e-6 * top)
+
+
+@dataclass(eq=False)
+class HessianFactor:
+    """H = L_yy + diag(c) at one y, with its preconditioner: `.solve(b)` is PCG to `REDUCTION`, meant to be refined.
+
+    `condition` is the ratio of the extreme Rayleigh quotients met by the iterations: a lower bound of the condition number.
+    """
+
+    weights: tuple = field(repr=False)
+    c: np.ndarray = field(repr=False)
+    inverse: np.ndarray = field(repr=False)
+    L: np.ndarray = field(repr=False)
+    threads: int = 1
+    iterations: int = 0
+    high: float = 0.0
+    low: float = np.inf
+
+    method = "cg"
+    singular = False
+    negative = 0
+    asymmetry = 0.0
+
+    @property
+    def shape(self):
+        return (self.c.size, self.c.size)
+
+    @property
+    def condition(self):
+        return self.high / self.low if self.low > 0 and self.high > 0 else 1.0 if self.low == np.inf else np.inf
+
+    @property
+    def matrix(self):
+        raise AttributeError("a HessianFactor has no explicit matrix")
+
+    def product(self, v):
+        return hessian_product(self.weights, v, self.threads) + self.c * v
+
+    def run(self, b, goal, maxiter):
+        """One PCG solve of H x = b to |b - H x| <= goal."""
+        x, k, norm, high, low = pcg(self.weights, self.c, b, self.inverse, self.L, goal, maxiter, self.threads)
+        self.iterations += k
+        self.high, self.low = max(self.high, high), min(self.low, low)
+        return x, k, norm
+
+    def solve(self, b, transpose=False):
+        b = np.asarray(b, np.float64)
+        columns = b.reshape(len(b), -1)
+        return self.solve_within(columns, REDUCTION * np.linalg.norm(columns, axis=0)).reshape(b.shape)
+
+    def solve_within(self, B, goals):
+        """X (m, k) with |b_j - H x_j| <= goals[j] (as the recurrences see it)."""
+        with numba_owns_threads():
+            X = [self.run(np.ascontiguousarray(b), goal, 100 * len(b))[0] for b, goal in zip(B.T, goals)]
+        return np.stack(X, axis=1)
+
+
+def newton_pcg(model, x, y0, tol=None, maxiter=100):
+    """y*(x) of the model from y0; LowerSolution.factor is the factor of H at y*, for the adjoint."""
+    if model.dense:
+        return _iterate(model, x, np.array(y0, np.float64), tol, maxiter)
+    with numba_owns_threads():
+        return _iterate(model, x, np.array(y0, np.float64), tol, maxiter)
+
+
+def _iterate(model, x, y, tol, maxiter):
+    c = model.curvature(x)
+    value, r, weights = model.evaluate(x, y)
+    start = norm = before = np.linalg.norm(r)
+    if not np.isfinite(norm + value):
+        return _solution(y, norm, 0, Status.NONFINITE, "g or g_y is not finite at the start.", None)
+    target = 0.0 if tol is None else tol * min(1.0, c.min())
+    L, spent, digits = NO_FACTOR, 0, 0.0
+    for k in range(maxiter + 1):
+        if not model.dense and L.shape[0] == 0 and _worth_factoring(model, spent, digits, norm, start, target):
+            L = model.factor_float32(weights, c)
+        factor = _factor(model, weights, c, L)
+        if norm <= target or norm == 0.0:
+            return _solution(y, norm, k, Status.CONVERGED, "", factor)
+        if k == maxiter:
+            break
+        eta = min(0.1, max(0.9 * (norm / before) ** 2 if k else 0.1, 0.3 * target / norm, 1e-6))
+        s, inner, reached = _step(factor, r, eta * norm)
+        spent, digits = spent + inner, digits + np.log10(norm / max(reached, 1e-300))
+        t, trial = _line_search(model, x, y, value, r, s)
+        if t == 0.0 or _at_rounding(norm, np.linalg.norm(trial[1]), s, y, start):
+            if t and np.linalg.norm(trial[1]) < norm:
+                y, (value, r, weights) = y + t * s, trial
+                norm, factor = np.linalg.norm(r), _factor(model, weights, c, L)
+            return _stalled(y, norm, k, tol, start, c, factor)
+        y, before = y + t * s, norm
+        value, r, weights = trial
+        norm = np.linalg.norm(r)
+    return _solution(y, norm, maxiter, Status.LOWER_MAXITER, f"|g_y| = {norm:.1e}.", factor)
+
+
+def _worth_factoring(model, spent, digits, norm, start, target):
+    """The factor costs fewer products than the diagonal preconditioner still needs, and y is near enough for it to serve.
+
+    (For softmax it is exact at y = 0 and later no better than that one, so it is formed first: `factor_first`.)
+    Ahead lie the digits of |r| down to the target (or rounding), and some 12 of the adjoint.
+    """
+    if model.factor_first:
+        return model.factor_cost < np.inf
+    if norm > 0.02 * start or digits < 1.0:
+        return False
+    ahead = 12.0 + np.log10(norm / max(target, 1e-15 * start))
+    return ahead * (spent / digits - 0.6) > model.factor_cost
+
+
+def _step(factor, r, goal):
+    """(s, iterations, |H s + r|)."""
+    if isinstance(factor, HessianFactor):
+        return factor.run(-r, goal, 20 * len(r) + 100)
+    return -factor.solve(r), 0, 0.0
+
+
+def _factor(model, weights, c, L):
+    if model.dense:
+        return factorize(model.matrix(weights, c))
+    if L.shape[0]:
+        return HessianFactor(weights, c, c, L, model.threads)
+    return HessianFactor(weights, c, 1.0 / (model.diagonal(weights) + c), NO_FACTOR, model.threads)
+
+
+def _line_search(model, x, y, value, r, s):
+    """Armijo on g; where rounding hides differences of g, a smaller |g_y| serves. (0, None) if no step helps."""
+    slope, norm, t = r @ s, np.linalg.norm(r), 1.0
+    for _ in range(40):
+        trial = model.evaluate(x, y + t * s)
+        if trial[0] - value <= 1e-4 * t * slope:
+            return t, trial
+        if abs(t * slope) <= 1e-8 * abs(value) and np.linalg.norm(trial[1]) < norm:
+            return t, trial
+        t *= 0.5
+    return 0.0, None
+
+
+def _at_rounding(norm, after, s, y, start):
+    """A Newton step that no longer halves |r| although it is tiny."""
+    return after > 0.5 * norm and np.linalg.norm(s) <= 1e-7 * np.linalg.norm(y) + 1e-300 or after > 0.5 * norm and norm <= 1e-10 * start
+
+
+def _stalled(y, norm, k, tol, start, c, factor):
+    reached = norm <= tol if tol is not None else norm <= 1e-8 * (start + np.linalg.norm(c * y))
+    status = Status.CONVERGED if reached else Status.LOWER_STALLED
+    return _solution(y, norm, k, status, "" if reached else f"|g_y| = {norm:.1e}.", factor)
+
+
+def _solution(y, norm, k, status, detail, factor):
+    return LowerSolution(y=y, residual=float(norm), iterations=k, status=status, detail=detail, method="newton_pcg", factor=factor)

@@ -1,0 +1,152 @@
+"""The Newton-PCG lower solver of the linear and multinomial families, and its machinery handed to the adjoint."""
+
+import pickle
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import refbilevel as rb
+from refbilevel.linear import solve
+from refbilevel.problems import design, newton_pcg
+
+
+def linear_problem(family="logistic", N=320, m=240, container=np.asarray, penalties="per-feature", seed=0, **options):
+    rng = np.random.default_rng(seed)
+    X, X_val = (rng.standard_normal((size, m)) * np.logspace(0, -1.5, m) for size in (N, N // 2))
+    truth = rng.standard_normal(m)
+    t, t_val = (np.sign(A @ truth + rng.standard_normal(len(A))) for A in (X, X_val))
+    problem = getattr(rb.problems, family)(container(X), t, container(X_val), t_val, penalties=penalties, **options)
+    return problem, rng.uniform(-7, -2, problem.n)
+
+
+def softmax_problem(N=120, d=60, k=4, seed=0, penalty=1e-2):
+    rng = np.random.default_rng(seed)
+    X, X_val = rng.standard_normal((N, d)), rng.standard_normal((50, d))
+    return rb.problems.softmax(X, rng.integers(0, k, N), X_val, rng.integers(0, k, 50), penalty=penalty, k=k), rng.standard_normal(N)
+
+
+def thin(A):
+    return sparse.csr_array(np.where(np.abs(A) > np.median(np.abs(A)), A, 0.0))
+
+
+CASES = {
+    "logistic": lambda: linear_problem(),
+    "logistic, one penalty": lambda: linear_problem(penalties="one"),
+    "logistic, sparse": lambda: linear_problem(container=thin),
+    "ridge, sparse": lambda: linear_problem("ridge", container=thin),
+    "ridge": lambda: linear_problem("ridge"),
+    "softmax": softmax_problem,
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]()
+
+
+def explicit(H):
+    return H if isinstance(H, np.ndarray) else H.toarray()
+
+
+def test_lower_solution_is_the_other_solvers(case):
+    problem, x = case
+    lower, other = rb.solve_lower(problem, x), rb.solve_lower(problem, x, "newton")
+    assert lower.success, lower.message
+    H = explicit(problem.g_yy(x, lower.y))
+    error = np.linalg.norm(lower.y - other.y)
+    assert error <= 1e3 * np.finfo(float).eps * np.linalg.cond(H) * np.linalg.norm(lower.y)
+    assert lower.residual == pytest.approx(np.linalg.norm(problem.g_y(x, lower.y)), rel=1e-6, abs=1e-16)
+
+
+def test_adjoint_by_the_handed_factor_is_the_direct_one(case):
+    problem, x = case
+    lower = rb.solve_lower(problem, x)
+    H, b = problem.g_yy(x, lower.y), problem.f_y(x, lower.y)
+    solution = solve(H, b, factor=lower.factor)
+    assert solution.success and solution.method in ("cg", "cholesky")
+    truth = np.linalg.solve(explicit(H), b)
+    assert np.linalg.norm(solution.x - truth) <= 100 * np.finfo(float).eps * np.linalg.cond(explicit(H)) * np.linalg.norm(truth)
+    columns = np.stack([b, np.ones_like(b)], axis=1)
+    np.testing.assert_allclose(explicit(H) @ solve(H, columns, factor=lower.factor).x, columns, atol=1e-9 * np.linalg.norm(columns))
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-6, 1e-10])
+def test_tol_bounds_the_distance_to_the_solution(case, tol):
+    problem, x = case
+    exact = rb.solve_lower(problem, x)
+    loose = rb.solve_lower(problem, x, tol=tol)
+    assert loose.success and loose.residual <= tol
+    assert np.linalg.norm(loose.y - exact.y) <= tol * (1 + 1e-6) + 1e-12 * np.linalg.norm(exact.y)
+
+
+def test_warm_start_at_the_solution_takes_no_step(case):
+    problem, x = case
+    lower = rb.solve_lower(problem, x, tol=1e-8)
+    assert rb.solve_lower(problem, x, y0=lower.y, tol=2e-8).iterations <= (1 if lower.method == "closed_form" else 0)
+
+
+def test_hypergradient_equals_the_one_of_generic_solvers(case):
+    problem, x = case
+    fast = rb.hypergradient(problem, x)
+    slow = rb.hypergradient(problem, x, lower_method="newton", linear="minres")
+    assert fast.success
+    unit = np.linalg.cond(explicit(problem.g_yy(x, fast.lower.y))) * np.finfo(float).eps
+    scale = np.linalg.norm(fast.direct) + np.linalg.norm(explicit(problem.g_xy(x, fast.lower.y) @ np.eye(problem.m)), 2) * np.linalg.norm(fast.adjoint)
+    assert np.linalg.norm(fast.gradient - slow.gradient) <= 100 * unit * scale
+
+
+def test_the_float32_factor_is_formed_where_it_pays_and_not_elsewhere():
+    mix = np.linalg.qr(np.random.default_rng(1).standard_normal((240, 240)))[0]  # features so mixed that a diagonal helps little
+    problem, x = linear_problem(N=1200, m=240, container=lambda A: A @ mix)
+    model = problem.lower_solver.__self__
+    assert rb.solve_lower(problem, x).factor.L.shape == (240, 240)
+    easy = rb.solve_lower(problem, np.full(240, 3.0))  # penalties rule: the diagonal preconditioner needs few iterations
+    assert easy.success and easy.factor.L.shape == (0, 0) and easy.factor.iterations <= 20
+    assert model.factor_cost < 60
+
+
+def test_small_problems_take_cholesky():
+    problem, x = linear_problem(m=20)
+    lower = rb.solve_lower(problem, x)
+    assert lower.factor.method == "cholesky" and lower.iterations <= 12 and lower.success
+
+
+def test_ill_conditioned_lower_level_is_solved_to_the_attainable_digits():
+    problem, _ = linear_problem(N=250, m=240)
+    x = np.full(240, np.log(1e-9))
+    lower = rb.solve_lower(problem, x)
+    assert lower.success and lower.residual <= 1e-13
+
+
+def test_trouble_has_a_status():
+    problem, x = linear_problem()
+    overflow = rb.solve_lower(problem, np.full(problem.n, 800.0), y0=np.ones(240))
+    assert overflow.status is rb.Status.NONFINITE and not overflow.success
+    model = problem.lower_solver.__self__
+    assert newton_pcg.newton_pcg(model, x, np.zeros(240), maxiter=1).status is rb.Status.LOWER_MAXITER
+    stalled = rb.solve_lower(problem, x, tol=1e-40)
+    assert stalled.status is rb.Status.LOWER_STALLED
+
+
+def test_solution_pickles_with_its_factor():
+    problem, x = linear_problem()
+    lower = pickle.loads(pickle.dumps(rb.solve_lower(problem, x)))
+    b = np.ones(240)
+    np.testing.assert_allclose(lower.factor.product(lower.factor.solve(b)), b, atol=1e-6)
+
+
+def test_threads_do_not_change_the_digits(monkeypatch):
+    problem, x = linear_problem(N=1200, m=240)
+    one = rb.hypergradient(problem, x).gradient
+    monkeypatch.setattr(design, "threads_for", lambda entries: 2)
+    monkeypatch.setattr("refbilevel.problems.linear_models.threads_for", lambda entries: 2)
+    two = rb.hypergradient(problem, x).gradient
+    np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-13 * np.linalg.norm(one))
+
+
+def test_cholesky_float32_mends_an_indefinite_matrix():
+    L = newton_pcg.cholesky_float32(np.array([[1.0, 0.0], [1.0, 1.0 - 1e-7]], np.float32))
+    assert np.isfinite(L).all() and (np.diag(L) > 0).all() and L[0, 1] == 0.0
+    H = np.array([[4.0, 0.0], [2.0, 3.0]], np.float32)  # lower triangle given
+    np.testing.assert_allclose(newton_pcg.cholesky_float32(H), np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]]), rtol=1e-6)
