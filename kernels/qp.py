@@ -15,7 +15,7 @@ from numba import njit, prange
 REASSOCIATE = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and inf keep their meaning
 EPS = 2.220446049250313e-16
 OPTIMAL, INFEASIBLE, MAXITER, NOT_CONVEX, NOT_FINITE, INACCURATE, NOT_SYMMETRIC = 0, 1, 2, 3, 4, 5, 6
-WEAK = 1e-11  # relative level below which a multiplier or a slack counts as zero
+WEAK = 1e-12  # relative level below which a multiplier or a slack counts as zero
 
 
 @njit(cache=True, fastmath=REASSOCIATE)
@@ -289,14 +289,24 @@ def shift(L, q, M, sigma, r):
 
 
 @njit(cache=True)
-def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, d):
+def largest(a):
+    """max_i |a_i| of a (n,), 0 if empty."""
+    value = 0.0
+    for i in range(a.shape[0]):
+        value = max(value, abs(a[i]))
+    return value
+
+
+@njit(cache=True)
+def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, force):
     """(residual, margin, weak): the largest relative KKT residual, min_i max(mu_i, slack_i), the count of weak rows.
 
-    A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums.
+    A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums:
+    mu_i sigma_i to `force`, slack_i to |N_i| max(|y|, |q| / |P|) + |r_i|. Equalities left out as redundant count too.
     """
     m, n = N.shape
-    length, force = np.sqrt(dot(y, y, n)), np.sqrt(dot(d, d, m)) + 1e-300
     k, worst, margin, weak = W.shape[0], 0.0, np.inf, 0
+    size_P, size_q, size_y = largest(P.ravel()), largest(q), largest(y)
     u, inside = np.empty(k), np.zeros(m, np.bool_)
     for j in range(k):
         u[j], inside[W[j]] = multipliers[W[j]], True
@@ -306,25 +316,23 @@ def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, d):
             margin = min(margin, max(u[j], slack[W[j]]))
     for i in range(m):
         gap = abs(slack[i]) if i < p else -slack[i]
-        size = np.sqrt(dot(N[i], N[i], n)) * length + abs(r[i]) + 1e-300
+        size = np.sqrt(dot(N[i], N[i], n)) * max(size_y, size_q / size_P) + abs(r[i]) + 1e-300
+        weak += i < p and not inside[i]
         worst = max(worst, gap / size)
         if i >= p and not inside[i]:
             weak += slack[i] <= WEAK * size
             margin = min(margin, max(slack[i], 0.0))
     top, _ = kkt_residual(P, NW, y, u, -q, c)
-    size, gap, largest = 1e-300, 0.0, 0.0
-    for i in range(n):
-        size, gap = max(size, abs(q[i]), abs(top[i] + q[i])), max(gap, abs(top[i]))
-        for j in range(n):
-            largest = max(largest, abs(P[i, j]))
-    return max(worst, gap / (size + largest * length)), margin, weak
+    size = size_q + size_P * np.sqrt(dot(y, y, n)) + 1e-300
+    return max(worst, largest(top) / size), margin, weak
 
 
 @njit(cache=True)
 def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
-    """(code, y, multipliers (m,), slack (m,), residual, margin, weak, W, N_W, M_W, R, sigma_W, ray).
+    """(code, y, multipliers (m,), active (m - p,), residual, margin, weak, pivot, W, N_W, M_W, R, sigma_W, ray).
 
-    Active set, polish on it, audit; slack = r - N y. The code is INACCURATE if the audit contradicts the active set.
+    Active set, polish on it, audit. The code is INACCURATE if the audit contradicts the active set. `pivot` is the smallest
+    relative pivot of L and R: below 1e-4 the factor has lost half the digits and another one should serve the adjoint.
     """
     m, n = N.shape
     code, W, lam, R, ray = dual_active_set(M, S, d, p, tol, 50 + 10 * (m + n))
@@ -334,16 +342,25 @@ def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
         NW[j], MW[j], scale[j], c[j] = N[W[j]], M[W[j]], sigma[W[j]], r[W[j]]
     y, u = refined_solve(P, NW, L, MW, R, scale, -q, c, 2)
     multipliers, slack = np.zeros(m), np.empty(m)
+    active, low, high, pivot = np.zeros(m - p, np.bool_), np.inf, 0.0, 1.0
+    for j in range(n):
+        low, high = min(low, L[j, j]), max(high, L[j, j])
     for j in range(k):
         multipliers[W[j]] = u[j]
+        pivot = min(pivot, R[j, j])
+        if W[j] >= p:
+            active[W[j] - p] = True
     for i in range(m):
         slack[i] = residual_dot(r[i], N[i], y)
-    residual, margin, weak = audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, d)
+    force = 1e-300  # the size of d before cancellation, on the rows in force
+    for j in range(k):
+        force = max(force, tol[W[j]] / (200.0 * EPS))
+    residual, margin, weak = audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, force)
     if code == OPTIMAL and not residual < 1e-11:
         code = INACCURATE
     for i in range(m):
         ray[i] /= sigma[i]
-    return code, y, multipliers, slack, residual, margin, weak, W, NW, MW, R, scale, ray
+    return code, y, multipliers, active, residual, margin, weak, min(pivot, low / high), W, NW, MW, R, scale, ray
 
 
 @njit(cache=True)
@@ -376,7 +393,7 @@ def is_symmetric(P):
 
 @njit(cache=True)
 def solve_dense(P, q, G, h, A, b):
-    """All of one small dense QP: (code, y, multipliers, slack, residual, margin, weak, W, N_W, M_W, R, sigma_W, ray, L)."""
+    """All of one small dense QP: solve_factored's answer and L."""
     N, r = stack(A, b, G, h)
     L, ok = cholesky(P)
     code = OPTIMAL if ok else NOT_CONVEX
@@ -386,12 +403,13 @@ def solve_dense(P, q, G, h, A, b):
         code = NOT_FINITE
     if code != OPTIMAL:
         none, empty = np.zeros((0, P.shape[0])), np.zeros(0)
-        return code, q, r, r, np.inf, 0.0, 0, np.zeros(0, np.int64), none, none, np.zeros((0, 0)), empty, r, L
+        idle, W = np.zeros(h.shape[0], np.bool_), np.zeros(0, np.int64)
+        return code, q, r, idle, np.inf, 0.0, 0, 0.0, W, none, none, np.zeros((0, 0)), empty, r, L
     M, sigma, d, tol = transform(L, q, N, r)
-    code, y, u, slack, residual, margin, weak, W, NW, MW, R, scale, ray = solve_factored(
+    code, y, u, active, residual, margin, weak, pivot, W, NW, MW, R, scale, ray = solve_factored(
         P, q, N, r, A.shape[0], L, M, np.zeros((0, 0)), sigma, d, tol
     )
-    return code, y, u, slack, residual, margin, weak, W, NW, MW, R, scale, ray, L
+    return code, y, u, active, residual, margin, weak, pivot, W, NW, MW, R, scale, ray, L
 
 
 @njit(cache=True)
@@ -422,12 +440,13 @@ def vjp_dense(P, N, L, MW, R, sigma, W, m, y, multipliers, y_bar, row_bar, refin
 def solve_batch(P, q, G, h, A, b):
     """solve_dense over stacks: P (B, n, n), q (B, n), G (B, m, n), h (B, m), A (B, p, n), b (B, p); B = 1 stacks are shared.
 
-    Returns (code, y, multipliers, residual, margin, weak, count, W, M, R, sigma, L), padded to min(n, p + m) working rows.
+    Returns (plain, y, multipliers, active, residual, margin, count, W, M, R, sigma, L), padded to min(n, p + m) working rows;
+    `plain` (B,) is False where the member needs a closer look.
     """
     B = max(P.shape[0], q.shape[0], G.shape[0], h.shape[0], A.shape[0], b.shape[0])
-    n, p, m = q.shape[1], b.shape[1], b.shape[1] + h.shape[1]
+    n, m = q.shape[1], b.shape[1] + h.shape[1]
     cap = min(n, m)
-    code, count, weak = np.empty(B, np.int64), np.zeros(B, np.int64), np.zeros(B, np.int64)
+    plain, count, active = np.empty(B, np.bool_), np.zeros(B, np.int64), np.empty((B, h.shape[1]), np.bool_)
     y, lam, residual, margin = np.empty((B, n)), np.empty((B, m)), np.empty(B), np.empty(B)
     W, M, R = np.zeros((B, cap), np.int64), np.empty((B, cap, n)), np.empty((B, cap, cap))
     sigma, L = np.empty((B, cap)), np.empty((B, n, n))
@@ -435,13 +454,12 @@ def solve_batch(P, q, G, h, A, b):
         answer = solve_dense(
             P[i % P.shape[0]], q[i % q.shape[0]], G[i % G.shape[0]], h[i % h.shape[0]], A[i % A.shape[0]], b[i % b.shape[0]]
         )
-        code[i], y[i], lam[i], residual[i], margin[i], weak[i] = answer[0], answer[1], answer[2], answer[4], answer[5], answer[6]
-        k = answer[7].shape[0]
-        count[i], W[i, :k], M[i, :k], R[i, :k, :k], sigma[i, :k] = k, answer[7], answer[9], answer[10], answer[11]
-        L[i] = answer[13]
-        if p > 0 and code[i] == OPTIMAL:
-            weak[i] += p - np.sum(answer[7] < p)
-    return code, y, lam, residual, margin, weak, count, W, M, R, sigma, L
+        plain[i] = answer[0] == OPTIMAL and answer[6] == 0 and answer[7] > 1e-4
+        y[i], lam[i], active[i], residual[i], margin[i] = answer[1], answer[2], answer[3], answer[4], answer[5]
+        k = answer[8].shape[0]
+        count[i], W[i, :k], M[i, :k], R[i, :k, :k], sigma[i, :k] = k, answer[8], answer[10], answer[11], answer[12]
+        L[i] = answer[14]
+    return plain, y, lam, active, residual, margin, count, W, M, R, sigma, L
 
 
 @njit(cache=True, parallel=True)

@@ -40,7 +40,7 @@ def osqp(data):
     low = np.concatenate([data.b, np.full(data.h.size, -np.inf)])
     problem = library.OSQP()
     problem.setup(P, data.q, N, low, data.r, verbose=False, polishing=True, eps_abs=1e-9, eps_rel=1e-9, max_iter=50_000)
-    answer = problem.solve()
+    answer = problem.solve(raise_error=False)
     word = {"primal infeasible": "infeasible", "dual infeasible": "unbounded", "solved": "solved"}.get(answer.info.status, answer.info.status)
     return word, np.array(answer.x, float), np.array(answer.y, float)
 

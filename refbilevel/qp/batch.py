@@ -99,15 +99,10 @@ def solve_qp_batch(P, q, G=None, h=None, A=None, b=None):
     given = (P is not None, G is not None, A is not None)
     blocks = _read(P, q, G, h, A, b)
     B = max(block.shape[0] for block in blocks)
-    n, p = blocks[1].shape[1], blocks[5].shape[1]
-    code, y, lam, residual, margin, weak, count, W, M, R, sigma, L = kernel.solve_batch(*blocks)
-    active = np.zeros((B, lam.shape[1]), bool)
-    inside = np.arange(W.shape[1]) < count[:, None]
-    active[np.nonzero(inside)[0], W[inside]] = True
-    spread = np.diagonal(L, axis1=1, axis2=2)
-    plain = (code == kernel.OPTIMAL) & (weak == 0) & (spread.min(1) > 1e-4 * spread.max(1))
-    status, singles = [Status.CONVERGED] * B, {}
-    batch = QPBatchSolution(y, lam[:, p:], lam[:, :p], active[:, p:], margin, residual, status, singles, blocks, (count, W, M, R, sigma, L), given)
+    p = blocks[5].shape[1]
+    plain, y, lam, active, residual, margin, *factors = kernel.solve_batch(*blocks)
+    status, singles, count = [Status.CONVERGED] * B, {}, factors[0]
+    batch = QPBatchSolution(y, lam[:, p:], lam[:, :p], active, margin, residual, status, singles, blocks, tuple(factors), given)
     for i in np.flatnonzero(~plain):
         single = singles[int(i)] = _single(blocks, given, i)
         status[i], count[i] = single.status, 0

@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.linalg import lapack
 from scipy.optimize import linprog
 from scipy.sparse.linalg import eigsh, splu
 
@@ -71,6 +72,8 @@ def negative_curvature(data):
         if data.n > 3000 and not data.b.size:
             return eigsh(data.P, 1, which="SA")[1][:, 0], 0.0
     P, A = (M.toarray() if sparse.issparse(M) else M for M in (data.P, data.A))
+    if not data.sparse and lapack.dpotrf(P + 1e-12 * max(abs(P).max(), 1e-300) * np.eye(data.n))[1] == 0:
+        return None, 0.0
     values, vectors = linalg.eigh(P)
     if values[0] >= -1e-12 * max(abs(values).max(), 1e-300) * data.n:
         return None, 0.0

@@ -25,7 +25,7 @@ RANK = 1e-9  # rows of length one are dependent below this singular value
 LARGEST = 3000  # beyond this size rows are not decomposed
 
 
-def classify(data, y, lam, W, factor, residual, margin, method, tried):
+def classify(data, y, lam, W, method, tried):
     """QPSolution with the status that the active rows deserve."""
     N, p = data.N, data.b.size
     point = measure(data, N, y, lam)
@@ -33,6 +33,7 @@ def classify(data, y, lam, W, factor, residual, margin, method, tried):
     T = np.flatnonzero(tight)
     if data.n > LARGEST:
         weak = np.setdiff1d(T, np.flatnonzero(point.relative_lam > WEAK))
+        factor = factorize(data.P, N[W]) or pseudo(data.P, N[W])
         return _answer(data, point, W, factor, weak[weak >= p], Status.DEGENERATE, "Too large to analyse its active rows.", method, tried)
     rows = _unit(N[T])
     dependent = np.linalg.matrix_rank(rows, tol=RANK) < T.size if T.size else False

@@ -15,7 +15,7 @@ from ..results import Status
 from . import general
 from .classify import classify
 from .data import QPData, read
-from .factor import RangeFactor
+from .factor import RangeFactor, factorize
 from .solution import QPSolution, _expand
 
 METHODS = ("auto", "active_set", "clarabel", "osqp", "highs")
@@ -90,11 +90,11 @@ def _small(P, q, G, h, A, b):
         G, h = np.zeros((0, n)), _NO_ROWS
     if A is None:
         A, b = np.zeros((0, n)), _NO_ROWS
-    code, y, lam, slack, residual, margin, weak, W, N, M, R, sigma, ray, L = kernel.solve_dense(P, q, G, h, A, b)
+    code, *answer, ray, L = kernel.solve_dense(P, q, G, h, A, b)
     if code != kernel.OPTIMAL:
         return None
     data = QPData(P, q, G, h, A, b, given, h.size)
-    return _answer(data, RangeFactor(P, N, L, M, R, sigma), y, lam, slack, residual, margin, weak, W)
+    return _answer(data, L, *answer)
 
 
 def _active_set(data):
@@ -104,11 +104,9 @@ def _active_set(data):
         return None, (("active_set", "P is not positive definite"),)
     L, M, S, sigma, d, tol = prepared
     N, r, p = data.N, data.r, data.b.size
-    code, y, lam, slack, residual, margin, weak, W, NW, MW, R, scale, ray = kernel.solve_factored(
-        data.P, data.q, N, r, p, L, M, S, sigma, d, tol
-    )
+    code, *answer, ray = kernel.solve_factored(data.P, data.q, N, r, p, L, M, S, sigma, d, tol)
     if code == kernel.OPTIMAL:
-        return _answer(data, RangeFactor(data.P, NW, L, MW, R, scale), y, lam, slack, residual, margin, weak, W), ()
+        return _answer(data, L, *answer), ()
     if code == kernel.INFEASIBLE and general.is_farkas(data, ray):
         return general.infeasible(data, ray, "active_set", ()), ()
     return None, (("active_set", "the audit of its answer failed"),)
@@ -132,17 +130,15 @@ def _prepare(data):
     return L, M, S, sigma, d, tol
 
 
-def _answer(data, factor, y, lam, slack, residual, margin, weak, W):
-    """QPSolution from the kernel's answer; anything degenerate is looked at closely."""
+def _answer(data, L, y, lam, active, residual, margin, weak, pivot, W, N, M, R, sigma):
+    """QPSolution from the kernel's answer; anything degenerate or ill-conditioned is looked at closely."""
     p = data.b.size
-    if weak or (p and np.count_nonzero(W < p) < p):
-        return classify(data, y, lam, W, factor, residual, margin, "active_set", ())
-    active = np.zeros(data.h.size, bool)
-    active[W[W >= p] - p] = True
-    status, detail = Status.CONVERGED, ""
-    diagonal = factor.L.diagonal()
-    if diagonal.min() < 1e-4 * diagonal.max():
+    factor, status, detail = RangeFactor(data.P, N, L, M, R, sigma), Status.CONVERGED, ""
+    if pivot < 1e-4:
+        factor = factorize(data.P, N) or factor
         status, detail = general.judge(factor, residual, 1e-9)
+    if weak:
+        return classify(data, y, lam, W, "active_set", ())
     return QPSolution(
         y, _expand(lam[p:], data, 0.0), lam[:p], _expand(active, data, False), margin, residual, status, detail,
         "active_set", data=data, factor=factor, W=W, multipliers=lam,

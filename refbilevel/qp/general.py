@@ -44,15 +44,24 @@ def measure(data, N, y, lam):
     """Point: every residual relative to the terms it sums."""
     p, rows = data.b.size, _lengths(N)
     slack = data.r - N @ y
-    slack_size = rows * np.linalg.norm(y) + abs(data.r) + 1e-300
+    size = _primal_size(data, y, rows)
+    slack_size = rows * size + abs(data.r) + 1e-300
     terms = (data.P @ y, data.q, N.T @ lam)
-    force = max(np.linalg.norm(t, np.inf) for t in terms) + abs(data.P).max() * np.linalg.norm(y) + 1e-300
+    force = max(abs(terms[0]).max(), abs(data.q).max(), abs(data.P).max() * size) or 1.0
     relative_lam = lam * rows / force
     gaps = [abs(sum(terms)).max() / force, np.max(abs(slack[:p]) / slack_size[:p], initial=0.0)]
     gaps += [np.max(-slack[p:] / slack_size[p:], initial=0.0), np.max(-relative_lam[p:], initial=0.0)]
     gaps += [np.max(np.minimum(abs(slack[p:]) / slack_size[p:], abs(relative_lam[p:])), initial=0.0)]
     margin = float(np.min(np.maximum(lam[p:], slack[p:]), initial=np.inf))
     return Point(y, lam, slack, slack_size, relative_lam, float(max(gaps)), max(margin, 0.0))
+
+
+def _primal_size(data, y, rows):
+    """The length that y's rounding error is relative to: |y|, or |q| / |P|, or that of the rows if both vanish."""
+    largest_P = abs(data.P).max()
+    size = max(abs(y).max(), abs(data.q).max() / largest_P if largest_P else 0.0)
+    of_rows = np.max(abs(data.r[rows > 0]) / rows[rows > 0], initial=0.0)
+    return size if size > 1e-12 * of_rows else (of_rows or 1.0)
 
 
 def polish(data, y, lam, rounds=12):
@@ -78,19 +87,19 @@ def polish(data, y, lam, rounds=12):
 
 
 def _correct(data, N, W, factor, y, lam):
-    """Newton steps on K from (y, lam_W) while they reduce the residual."""
+    """Newton steps on K from (y, lam_W), lam = 0 off W, while they reduce the residual of K (not of the other rows)."""
     lam = np.where(np.isin(np.arange(lam.size), W), lam, 0.0)
-    best = None
-    for _ in range(4):
-        point = measure(data, N, y, lam)
-        if best is not None and not point.residual < 0.5 * best.residual:
-            return best if best.residual <= point.residual else point
-        best = point
+    best = np.inf
+    for _ in range(5):
         top, below = _extended_residual(data, N, W, y, lam)
+        size = max(abs(top).max(), abs(below).max(initial=0.0))
+        if not size < 0.5 * best:
+            break
+        best, kept = size, (y, lam)
         dy, dlam = factor.solve(top, below)
         y, lam = y + dy, lam.copy()
         lam[W] += dlam
-    return min(best, measure(data, N, y, lam), key=lambda point: point.residual)
+    return measure(data, N, *kept) if np.isfinite(best) else measure(data, N, y, lam)
 
 
 def _extended_residual(data, N, W, y, lam):
@@ -191,7 +200,7 @@ def _finish(data, point, W, factor, tol, method, tried):
         if unsolvable is not None:
             return unsolvable
     elif weak.any() or np.isinf(factor.condition):
-        return classify(data, point.y, point.lam, W, factor, point.residual, point.margin, method, tried)
+        return classify(data, point.y, point.lam, W, method, tried)
     status, detail = judge(factor, point.residual, tol)
     active = np.zeros(data.h.size, bool)
     active[W[W >= p] - p] = True
