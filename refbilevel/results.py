@@ -100,6 +100,10 @@ class Status(str, enum.Enum):
         "cancellation",
         "The difference quotient is dominated by solver error at this step; use the suggested beta or a tighter lower solve.",
     )
+    NOT_STRICT = (
+        "not_strict",
+        "The upper point is not a strict minimum, so the solution's derivative is not defined; regularise f.",
+    )
     MAXITER = ("maxiter", "The outer iteration limit was reached before the tolerance; raise maxiter or loosen tol.")
     STALLED = ("stalled", "The outer line search made no further progress; the tolerance is below the attainable digits or there is a kink.")
     TIME_LIMIT = (

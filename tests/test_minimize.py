@@ -86,3 +86,28 @@ def test_wrong_arguments():
         rb.minimize(problem, np.zeros(2))
     with pytest.raises(ArgumentError, match="tol"):
         rb.minimize(problem, np.zeros(3), tol=0)
+
+
+def test_coupling_constraints_through_the_solution_map():
+    """min |M x - d|^2/2 + .. s.t. y_0 + y_1 <= s, y = M x: the optimum by eliminating y."""
+    from scipy.optimize import LinearConstraint
+    from scipy.optimize import minimize as scipy_minimize
+
+    problem, optimum = projection()
+    M = rb.solve_lower(problem, [1.0, 0, 0]).y, rb.solve_lower(problem, [0, 1.0, 0]).y, rb.solve_lower(problem, [0, 0, 1.0]).y
+    M = np.array(M).T
+    row = M[0] + M[1]
+    s = row @ optimum - 0.5
+    coupled = rb.problem.replace(
+        problem,
+        upper_constraints=rb.UpperConstraints(
+            G=lambda x, y: np.array([y[0] + y[1] - s]), G_x=lambda x, y: np.zeros((1, 3)), G_y=lambda x, y: np.array([[1.0, 1, 0, 0, 0]])
+        ),
+    )
+    result = rb.minimize(coupled, np.zeros(3))
+    assert result.success and result.method == "slsqp"
+    by_hand = scipy_minimize(lambda x: problem.f(x, M @ x), np.zeros(3), constraints=LinearConstraint(row, -np.inf, s), tol=1e-14)
+    np.testing.assert_allclose(result.x, by_hand.x, atol=1e-6)
+    assert result.y[0] + result.y[1] == pytest.approx(s, abs=1e-8)
+    with pytest.raises(ArgumentError, match="slsqp"):
+        rb.minimize(coupled, np.zeros(3), method="lbfgs")

@@ -69,12 +69,17 @@ def minimize(
 
 
 def _choose(problem, method):
-    if method == "auto":
+    if method == "auto" and problem.upper_constraints is not None:
+        name, why = "slsqp", "chosen because there are upper constraints"
+    elif method == "auto":
         name, why = "lbfgs", "chosen for a smooth F under bounds"
     else:
         name, why = method, ""
     if name not in METHODS:
         raise unknown("outer method", name, METHODS)
+    if problem.upper_constraints is not None and "coupling" not in METHODS[name].constraints:
+        fitting = [name for name, m in METHODS.items() if "coupling" in m.constraints]
+        raise ArgumentError(f"method {name!r} does not honour upper constraints; use one of {', '.join(fitting)}")
     return METHODS[name], why
 
 
@@ -85,7 +90,9 @@ def _result(problem, objective, outcome, status, detail, chosen, why, tol, stric
     norm = objective.projected_norm(x, h.gradient) if np.isfinite(h.gradient).all() else np.nan
     status = status or outcome.status
     detail = detail or outcome.detail
-    if status.success and not h.success:
+    if status.success and h.status is Status.DEGENERATE and norm <= tol:  # the least-norm Clarke element vanishes
+        detail = f"{detail} Clarke stationary: {h.detail}".strip()
+    elif status.success and not h.success:
         status, detail = h.status, h.detail
     parts = [status.message, detail, f"Method {chosen.name}{', ' + why if why else ''}."]
     result = OptimizeResult(

@@ -1,0 +1,274 @@
+"""`BilevelLayer`: z -> (x*(z), y*(z)), differentiated through the solved bilevel program.
+
+With F(x, z) = f(x, y*(x, z), z), its stationarity grad_x F = 0 (the hypergradient, not f_x alone) and the implicit function theorem,
+
+    dx/dz = -S^{-1} F_xz,    dy/dz = y_z + y_x dx/dz,    S = F_xx,
+    vjp:  b = S^{-1} (x_bar + y_x' y_bar),    z_bar = y_z' y_bar - F_xz' b.
+
+S is the Schur complement F_x - F_y G_y^{-1} G_x of the optimality system F = 0, G = 0 (block.py solves that system as it stands).
+Upper constraints in force (bounds, rows of G, rows of H) with total derivatives C = [C_x C_z] and multipliers lambda enter as
+upper KKT rows: F becomes F + lambda.G, and the systems are solved in the null space of C_x. Lower constraints enter through
+y*'s KKT system, as everywhere. F_xx d and F_xz' b are directional derivatives of the exact hypergradient in X = (x, z), taken by
+eighth-order differences with an error estimate (differences.py). Assumes a strict minimum (S positive definite on the null space) and
+active sets that do not change; else the status says so.
+
+Alesiani, Implicit bilevel optimization: differentiating through bilevel optimization programming, AAAI 2023, th. 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..driver import hypergradient
+from ..errors import ArgumentError, StatusError
+from ..outer.minimize_ import minimize
+from ..problem import as_vector
+from ..results import LowerSolution, Status, _Outcome
+from .differences import directional
+from .rows import upper_rows
+from .tangent import lower_jvp, lower_vjp
+
+NULL = 1e-9  # relative size below which an eigenvalue of S or a multiplier counts as zero
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSolution(_Outcome):
+    """The solved program at z: x (n,), y (m,), the lower solution, upper rows in force and their multipliers.
+
+    `residual` is |grad_x (F + lambda.G)| on the free variables; `curvature` the smallest eigenvalue of S on the null space.
+    """
+
+    z: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    objective: float
+    lower: LowerSolution
+    rows: object
+    multipliers: np.ndarray
+    residual: float
+    curvature: float
+    hessian: np.ndarray
+    basis: np.ndarray
+    status: Status
+    detail: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGradient(_Outcome):
+    """z_bar (k,) with its error estimate and status."""
+
+    z_bar: np.ndarray
+    error_estimate: float
+    status: Status
+    detail: str = ""
+
+
+class BilevelLayer:
+    """The layer of a `LayerProblem`.
+
+    Parameters
+    ----------
+    problem : LayerProblem
+    x0 : (n,) array_like, optional
+        Start of the forward solve; zeros by default, projected on the bounds.
+    method, tol, options : the method of `minimize`, its tolerance, its options.
+    linear : "schur" | "block" | "cg"
+        Schur complement formed (default), the whole block system, or conjugate gradients on S without forming it.
+
+    Raises
+    ------
+    ArgumentError
+        For an unknown `linear`.
+    """
+
+    def __init__(self, problem, *, x0=None, method="auto", tol=1e-9, linear="schur", options=None):
+        if linear not in ("schur", "block", "cg"):
+            raise ArgumentError(f"linear must be 'schur', 'block' or 'cg', got {linear!r}")
+        self.problem, self.method, self.tol, self.linear = problem, method, tol, linear
+        self.x0 = np.zeros(problem.n) if x0 is None else as_vector(x0, problem.n, "x0")
+        self.options = dict(options or {})
+        self.joint = problem.joint()
+
+    # forward
+
+    def solve(self, z):
+        """(x*(z) (n,), y*(z) (m,)). Raises StatusError where the program has no proper solution; see `solution`."""
+        solution = self.solution(z)
+        if solution.status in (Status.DEGENERATE, Status.NOT_STRICT):  # the point is right, only its derivative is not
+            return solution.x, solution.y
+        solution.raise_for_status()
+        return solution.x, solution.y
+
+    def solution(self, z):
+        """The `LayerSolution` at z, with its status; never raises for numerical trouble."""
+        z = as_vector(z, self.problem.k, "z")
+        start = minimize(self.problem.at(z), self.x0, self.method, tol=self.tol, **self.options)
+        return self._polished(z, start)
+
+    def _polished(self, z, start):
+        """Newton on the upper KKT system from the minimiser's point, until rounding."""
+        best, x = None, start.x
+        for _ in range(4):
+            point = self._point(z, x, start)
+            if best is not None and not point.residual < 0.5 * best.residual:
+                break
+            best = point
+            if not np.isfinite(point.residual) or point.residual == 0 or point.curvature <= 0:
+                break
+            x = x + self._newton_step(point)
+        return best
+
+    def _point(self, z, x, start):
+        X = np.concatenate([x, z])
+        h = hypergradient(self.joint, X, diagnostics=False)
+        n = self.problem.n
+        rows = upper_rows(self.problem, X, h, start)
+        multipliers = rows.multipliers(h.gradient[:n])
+        residual = float(np.linalg.norm(h.gradient[:n] + rows.C[:, :n].T @ multipliers))
+        lagrangian = self._lagrangian(rows, multipliers)
+        S = self._hessian(lagrangian, X, h.lower) if h.success or h.status is Status.DEGENERATE else np.full((n, n), np.nan)
+        basis = rows.null_space()
+        reduced = basis.T @ S @ basis
+        spectrum = np.linalg.eigvalsh(0.5 * (reduced + reduced.T)) if np.isfinite(S).all() and basis.shape[1] else np.array([1.0])
+        status, detail = self._judge(h, start, rows, multipliers, residual, spectrum, S)
+        return LayerSolution(
+            z=z, x=x, y=h.lower.y, objective=h.objective, lower=h.lower, rows=rows, multipliers=multipliers, residual=residual,
+            curvature=float(spectrum[0]), hessian=S, basis=basis, status=status, detail=detail,
+        )  # fmt: skip
+
+    def _judge(self, h, start, rows, multipliers, residual, spectrum, S):
+        if not h.success:
+            return h.status, h.detail
+        scale = np.linalg.norm(h.direct) + np.linalg.norm(h.indirect)
+        if residual > max(self.tol, 1e-7 * scale):
+            return (start.status if not start.success else Status.STALLED), f"Upper residual {residual:.1e}."
+        if spectrum[0] <= NULL * max(np.abs(S).max(initial=0.0), np.finfo(float).tiny):
+            return Status.NOT_STRICT, f"The smallest eigenvalue of the reduced Hessian is {spectrum[0]:.1e}."
+        weak = rows.weak(multipliers, scale)
+        if weak:
+            return Status.DEGENERATE, f"Upper constraint {weak[0]} is weakly active."
+        return Status.CONVERGED, ""
+
+    def _newton_step(self, point):
+        """dx of [S C'; C 0] (dx; dlambda) = -(grad_x L; c), in the null space of C."""
+        n = self.problem.n
+        gradient = point.rows.gradient + point.rows.C[:, :n].T @ point.multipliers
+        particular = point.rows.restore()
+        t = np.linalg.solve(point.basis.T @ point.hessian @ point.basis, -point.basis.T @ (gradient + point.hessian @ particular))
+        return particular + point.basis @ t
+
+    # derivatives
+
+    def vjp(self, z, x_bar=None, y_bar=None, *, solution=None):
+        """z_bar (k,) = (dx/dz)' x_bar + (dy/dz)' y_bar.
+
+        Parameters
+        ----------
+        z : (k,) array_like
+        x_bar, y_bar : (n,), (m,) array_like, optional
+            Cotangents; None means zero.
+        solution : LayerSolution, optional
+            That at z, to save the forward solve.
+
+        Raises
+        ------
+        StatusError
+            Where the derivative is not defined (`differentiate` returns the status instead).
+        """
+        return self.differentiate(z, x_bar, y_bar, solution=solution).raise_for_status().z_bar
+
+    def differentiate(self, z, x_bar=None, y_bar=None, *, solution=None):
+        """As `vjp`, but a `LayerGradient` with status and error estimate; z_bar is nan where it is not defined."""
+        n, m, k = self.problem.n, self.problem.m, self.problem.k
+        x_bar = np.zeros(n) if x_bar is None else as_vector(x_bar, n, "x_bar")
+        y_bar = np.zeros(m) if y_bar is None else as_vector(y_bar, m, "y_bar")
+        s = self.solution(z) if solution is None else solution
+        if not s.success:
+            return LayerGradient(np.full(k, np.nan), np.nan, s.status, s.detail)
+        if self.linear == "block":
+            from .block import block_vjp
+
+            return LayerGradient(block_vjp(self, s, x_bar, y_bar), np.nan, s.status)
+        X = np.concatenate([s.x, s.z])
+        from_y = lower_vjp(self.joint, X, s.lower, y_bar)
+        load = x_bar + from_y[:n]
+        b = self._solve(s, X, load)
+        lagrangian = self._lagrangian(s.rows, s.multipliers)
+        product, error = self._curvature(lagrangian, X, s.lower, np.concatenate([b, np.zeros(k)]))
+        c = s.rows.pseudo_transpose(load - product[:n])
+        z_bar = from_y[n:] - product[n:] - s.rows.C[:, n:].T @ c
+        return LayerGradient(z_bar, float(error), s.status)
+
+    def jvp(self, z, dz, *, solution=None):
+        """(dx (n,), dy (m,)) along dz (k,). Raises StatusError where the derivative is not defined."""
+        n = self.problem.n
+        dz = as_vector(dz, self.problem.k, "dz")
+        s = (self.solution(z) if solution is None else solution).raise_for_status()
+        X = np.concatenate([s.x, s.z])
+        particular = -s.rows.pseudo(s.rows.C[:, n:] @ dz)
+        lagrangian = self._lagrangian(s.rows, s.multipliers)
+        product, _ = self._curvature(lagrangian, X, s.lower, np.concatenate([particular, dz]))
+        dx = particular - self._solve(s, X, product[:n])
+        return dx, lower_jvp(self.joint, X, s.lower, np.concatenate([dx, dz]))
+
+    def jacobian(self, z, *, solution=None):
+        """(dx/dz (n, k), dy/dz (m, k)), by k jvps."""
+        s = self.solution(z) if solution is None else solution
+        columns = [self.jvp(z, e, solution=s) for e in np.eye(self.problem.k)]
+        return tuple(np.array(c).T for c in zip(*columns))
+
+    def batch_solve(self, Z):
+        """(X (B, n), Y (B, m)) of the rows of Z (B, k)."""
+        pairs = [self.solve(z) for z in np.atleast_2d(Z)]
+        return tuple(np.array(c) for c in zip(*pairs))
+
+    def batch_vjp(self, Z, X_bar=None, Y_bar=None):
+        """(B, k), row by row."""
+        Z = np.atleast_2d(Z)
+        none = [None] * len(Z)
+        return np.array([self.vjp(*row) for row in zip(Z, none if X_bar is None else X_bar, none if Y_bar is None else Y_bar)])
+
+    # the pieces
+
+    def _lagrangian(self, rows, multipliers):
+        """The joint problem with f + lambda.G in place of f; f itself where no row involves y."""
+        return rows.lagrangian(self.joint, multipliers)
+
+    def _hessian(self, lagrangian, X, lower):
+        """S = F_xx by n directional derivatives of the hypergradient, symmetrised."""
+        n, k = self.problem.n, self.problem.k
+        S = np.array([self._curvature(lagrangian, X, lower, np.concatenate([e, np.zeros(k)]))[0][:n] for e in np.eye(n)])
+        return 0.5 * (S + S.T)
+
+    def _curvature(self, lagrangian, X, lower, direction):
+        """(Hessian of F in X times direction (n + k,), error estimate)."""
+
+        def gradient(X):
+            return hypergradient(lagrangian, X, y0=lower.y, diagnostics=False).gradient
+
+        return directional(gradient, X, direction)
+
+    def _solve(self, s, X, load):
+        """b with P (S b - load) = 0, C b = 0."""
+        if self.linear == "cg":
+            return self._krylov(s, X, load)
+        return s.basis @ np.linalg.solve(s.basis.T @ s.hessian @ s.basis, s.basis.T @ load)
+
+    def _krylov(self, s, X, load):
+        from scipy.sparse.linalg import LinearOperator
+
+        from ..linear import solve
+
+        n, k, Z = self.problem.n, self.problem.k, s.basis
+        lagrangian = self._lagrangian(s.rows, s.multipliers)
+
+        def product(t):
+            return Z.T @ self._curvature(lagrangian, X, s.lower, np.concatenate([Z @ t.ravel(), np.zeros(k)]))[0][:n]
+
+        S = LinearOperator((Z.shape[1],) * 2, matvec=product, rmatvec=product, dtype=float)
+        solution = solve(S, Z.T @ load, "cg", rtol=1e-11)
+        if solution.status is Status.NOT_A_MINIMUM:
+            raise StatusError(solution)
+        return Z @ solution.x
