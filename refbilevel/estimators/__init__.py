@@ -1,11 +1,17 @@
 """The catalogue: `ESTIMATORS` maps a method's name to its `Estimator`, one line an entry."""
 
 from .augmented_lagrangian import augmented_lagrangian
+from .blocc import blocc
+from .constrained_equilibrium import constrained_equilibrium
+from .constrained_penalty import constrained_penalty
 from .equilibrium import equilibrium
 from .finite_difference import finite_difference
+from .gam import gam
 from .holomorphic import holomorphic_equilibrium
 from .implicit import implicit
 from .kkt import kkt
+from .kornowski import kornowski_equality, kornowski_inequality
+from .log_barrier import log_barrier
 from .minimax import minimax
 from .nystrom import nystrom
 from .penalty import penalty
@@ -37,6 +43,13 @@ ESTIMATORS = {
         minimax,
         penalty,
         augmented_lagrangian,
+        gam,
+        constrained_equilibrium,
+        blocc,
+        kornowski_equality,
+        kornowski_inequality,
+        constrained_penalty,
+        log_barrier,
         finite_difference,
         zeroth_order,
     )

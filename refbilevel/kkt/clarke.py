@@ -58,6 +58,16 @@ def least_norm_weights(points):
     return u / u.sum()
 
 
+def least_norm_with_cone(points, rays):
+    """(weights (j,), element (n,)): the least-norm point of conv{points} + cone{rays}, by the same least squares problem."""
+    points = np.atleast_2d(points)
+    scale = max(np.abs(points).max(initial=0.0), np.finfo(float).tiny)
+    E = np.vstack([np.vstack([points / scale, rays]).T, np.append(np.ones(len(points)), np.zeros(len(rays)))])
+    u, _ = nnls(E, np.append(np.zeros(points.shape[1]), 1.0))
+    u /= u[: len(points)].sum()
+    return u[: len(points)], scale * (E[:-1] @ u)
+
+
 def clarke_set(problem, local, f_x, f_y, ambiguous=None, max_weak=MAX_WEAK, realised_only=True):
     """Generators over the subsets of `ambiguous` rows (default: the weakly active ones) and their least-norm element.
 
@@ -80,6 +90,29 @@ def clarke_set(problem, local, f_x, f_y, ambiguous=None, max_weak=MAX_WEAK, real
         return None
     gradients, adjoints = np.array([b[0] for b in branches]), np.array([b[1] for b in branches])
     return Clarke(gradients, adjoints, tuple(b[2] for b in branches), least_norm_weights(gradients), capped)
+
+
+def ambiguous_rows(problem, local, epsilon):
+    """(rows, nearness): rows whose status may change within `epsilon` of x, nearest first, to first order in x.
+
+    Row j is ambiguous if epsilon |d mu_j/dx| > mu_j (active) or epsilon |d p_j/dx| > -p_j (inactive, along y*); nearness is the ratio
+    mu_j / |d mu_j/dx|, an estimate of the distance in x to the kink, zero for weakly active rows.
+    """
+    S = local.system
+    K = conditions.dense(S.matrix() if S.explicit else S.operator())
+    dy, dmu, _ = S.split(-solve_symmetric(K, S.N(np.eye(local.x.size))))
+    at = conditions.rows(problem, local.x, local.y)
+    p_x, _ = conditions.rows_x(problem, local.x, local.y)
+    dp = conditions.dense(p_x) + conditions.dense(at.p_y) @ dy
+    distance = np.full(at.p.size, np.inf)
+    strong, inactive = local.sets.strong, local.sets.inactive
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance[strong] = local.mu[strong] / np.linalg.norm(dmu[strong], axis=1)
+        distance[inactive] = -at.p[inactive] / np.linalg.norm(dp[inactive], axis=1)
+    distance[local.sets.weak] = 0.0
+    rows = np.flatnonzero((distance < epsilon) | (distance == 0))
+    rows = rows[np.argsort(distance[rows], kind="stable")]
+    return rows, distance[rows]
 
 
 def _branch(problem, local, f_x, f_y, base, rows, held):

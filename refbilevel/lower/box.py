@@ -14,7 +14,7 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None):
     at = kkt.rows(problem, x, y0)
     if at.q.size:
         raise ArgumentError("lower method 'box' takes no equalities q; use 'simplex' or 'convex'")
-    bounds = read_bounds(at, y0, "box")
+    bounds = read_bounds(problem, x, y0, at, "box")
     if (bounds.lo > bounds.hi).any():
         return _empty(problem, x, y0)
     return minimise(problem, x, y0, lambda y: np.clip(y, bounds.lo, bounds.hi), None, "box", tol, maxiter)

@@ -52,15 +52,15 @@ class Path:
     finite: bool = True
 
 
-def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None):
-    """Follow the central path from y0 until the scaled residuals fall below tol."""
+def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None, end=0.0):
+    """Follow the central path from y0 until the scaled residuals of tau = `end` fall below tol."""
     at = kkt.rows(problem, x, y0)
     slack = np.maximum(-at.p, 1e-2 if (at.p < 0).all() else 1.0) if not (at.p < 0).all() else -at.p
     z = _Iterate(y0, slack, np.ones(at.p.size), np.zeros(at.q.size))
     hessian = hessian or (lambda *a: conditions.lagrangian_yy(problem, *a))
     start = best = None
     for k in range(maxiter + 1):
-        r, at = _residuals(problem, x, z, 0.0)
+        r, at = _residuals(problem, x, z, end)
         if not np.isfinite(r).all():
             return Path(z.y, z.mu, z.nu, np.inf, k, False, finite=False)
         start = max(1.0, _size(problem, x, z, at)) if start is None else start
@@ -69,7 +69,7 @@ def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None):
             best = (error, z)
         if error <= tol or k == maxiter or np.abs(z.y).max() > 1e15:
             break
-        step = _step(problem, x, z, at, r, hessian)
+        step = _step(problem, x, z, at, r, hessian, end)
         moved = None if step is None else _line_search(problem, x, z, *step)
         if moved is None:
             break
@@ -89,8 +89,8 @@ def _residuals(problem, x, z, tau):
     return np.concatenate([r_d, at.p + z.s, at.q, z.mu * z.s - tau]), at
 
 
-def _step(problem, x, z, at, r, hessian):
-    """(step, tau) with tau from the affine step; None if the matrix defeats the factorisation."""
+def _step(problem, x, z, at, r, hessian, end):
+    """(step, tau >= end) with tau from the affine step; None if the matrix defeats the factorisation."""
     m, k, l = z.y.size, z.s.size, z.nu.size
     r_d, r_p, r_q, r_c = np.split(r, [m, m + k, m + k + l])
     W = z.mu / z.s
@@ -110,9 +110,11 @@ def _step(problem, x, z, at, r, hessian):
         return affine, 0.0
     gap = z.mu @ z.s / k
     reached = (z.mu + _to_boundary(z.mu, affine[2]) * affine[2]) @ (z.s + _to_boundary(z.s, affine[1]) * affine[1]) / k
-    tau = gap * min(0.5, max((reached / gap) ** 3, 1e-4))
+    tau = max(end, gap * min(0.5, max((reached / gap) ** 3, 1e-4)))
+    if end and tau == end:
+        return affine, end
     second_order = affine[1] * affine[2] if _to_boundary(z.s, affine[1]) > 0.1 else 0.0
-    return newton(r_c - tau + second_order), tau
+    return newton(r_c + end - tau + second_order), tau
 
 
 def _factor(H, at, W):

@@ -19,22 +19,23 @@ from .. import kkt
 from ..errors import ArgumentError
 from ..kkt import conditions
 from ..kkt.polish import Polished, solve_symmetric
+from .certificates_of_failure import affine
 from .convex import finish
 
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """lo <= y <= hi (m,), read off rows of p with one entry each; the row behind each bound, -1 for none."""
+    """lo <= y <= hi (m,), read off rows of p with one entry each."""
 
     lo: np.ndarray
     hi: np.ndarray
 
 
-def read_bounds(at, y, method):
-    """`Bounds` of the rows at y; ArgumentError if some row has more than one entry."""
+def read_bounds(problem, x, y, at, method):
+    """`Bounds` of the rows at y; ArgumentError if some row is curved or has more than one entry."""
     G = sparse.csr_array(at.p_y)
     G.eliminate_zeros()
-    if (np.diff(G.indptr) > 1).any():
+    if (np.diff(G.indptr) > 1).any() or not affine(problem, x, y):
         raise ArgumentError(f"lower method {method!r} needs rows of p that bound one y_j each; use method 'convex'")
     lo, hi = np.full(y.size, -np.inf), np.full(y.size, np.inf)
     rows = np.flatnonzero(np.diff(G.indptr) == 1)
@@ -75,11 +76,7 @@ def minimise(problem, x, y0, project, equality, method, tol, maxiter):
 def _newton(H, g, y, target, equality):
     """The Newton step on the face that the projected gradient step leaves fixed."""
     moving = target - y
-    shift = 0.0 if equality is None else np.median(moving[moving != 0]) if moving.any() else 0.0
-    free = (moving != 0) | (np.abs(shift) == 0) & (np.abs(g) <= 0)
-    if not free.any():
-        return moving
-    F = np.flatnonzero(free)
+    F = np.flatnonzero(moving)
     K, b = H[np.ix_(F, F)], -g[F]
     if equality is not None:
         K = np.block([[K, equality[F, None]], [equality[None, F], np.zeros((1, 1))]])

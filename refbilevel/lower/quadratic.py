@@ -11,7 +11,6 @@ import numpy as np
 from .. import kkt
 from ..errors import ArgumentError
 from ..kkt.conditions import dense
-from ..kkt.polish import Polished
 from .certificates_of_failure import affine
 from .convex import convex, finish
 from .protocol import LowerSolver
@@ -38,8 +37,7 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None):
     if solution.status.code in ("lower_infeasible", "lower_unbounded") or not np.isfinite(solution.y).all():
         return convex.solve(problem, x, y0, tol=tol)  # for the certificate
     mu, nu = (np.zeros(0) if part is None else part for part in (solution.mu, solution.nu))
-    before = kkt.natural_residual(problem, x, solution.y, mu, nu, kkt.rows(problem, x, solution.y))
-    return finish(problem, x, Polished(solution.y, mu, nu, before, before, 0), "quadratic", tol, ("quadratic",))
+    return finish(problem, x, kkt.polish(problem, x, solution.y, mu, nu), "quadratic", tol, ("quadratic",))
 
 
 quadratic = LowerSolver(

@@ -26,7 +26,7 @@ def project_simplex(z, lo, total):
 
 def _solve(problem, x, y0, *, tol=None, maxiter=None):
     at = kkt.rows(problem, x, y0)
-    bounds, q_y = read_bounds(at, y0, "simplex"), dense(at.q_y)
+    bounds, q_y = read_bounds(problem, x, y0, at, "simplex"), dense(at.q_y)
     one_row = q_y.shape[0] == 1 and q_y[0, 0] != 0 and np.ptp(q_y) == 0
     if not one_row or not np.isfinite(bounds.lo).all() or np.isfinite(bounds.hi).any():
         raise ArgumentError("lower method 'simplex' needs y >= lo for every coordinate and one row sum(y) = c; use 'convex'")
