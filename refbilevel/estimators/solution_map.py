@@ -3,11 +3,16 @@
     gradient = f_x + (dy/dx)^T f_y,      (dy/dx)^T y_bar = solution_map.vjp(x, lower, y_bar).
 
 For problems with a `solution_map` (CVXPY programs, proximal problems, layers): the map knows its own optimality system and
-solves its adjoint. Error law: exact where the map is differentiable; the map's own status and margin say where it is not.
+solves its adjoint. Error law: exact where the map is differentiable; the map's own status and margin say where it is not. At a
+kink, a map with `branches(x, lower, y_bar) -> (r, n)` gives the generators of the Clarke set; the gradient is then their hull's
+element of least norm, and the status is a success only if they agree.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
+from ..kkt.clarke import least_norm_weights
 from ..results import Estimate, Status
 from .protocol import Estimator
 
@@ -21,9 +26,23 @@ def _compute(problem, x, lower, *, linear=None):
         return Estimate(gradient=f_x + problem.solution_map.vjp(x, lower, f_y, **options), direct=f_x)
     indirect, solution = adjoint(x, lower, f_y, **options)
     status = Status.CONVERGED if solution is None else solution.status
-    return Estimate(
-        gradient=f_x + indirect, direct=f_x, linear=solution, status=status, detail="" if solution is None else solution.detail
-    )
+    detail = "" if solution is None else solution.detail
+    if status is Status.DEGENERATE and hasattr(problem.solution_map, "branches"):
+        branches = problem.solution_map.branches(x, lower, f_y)
+        if branches is not None and len(branches):
+            return _clarke(f_x, f_x + branches, solution, detail)
+    return Estimate(gradient=f_x + indirect, direct=f_x, linear=solution, status=status, detail=detail)
+
+
+def _clarke(f_x, generators, solution, detail):
+    """The least-norm element of the hull of the generators (r, n)."""
+    weights = least_norm_weights(generators)
+    spread = np.ptp(generators, axis=0).max()
+    agree = spread <= 1e-9 * (np.abs(f_x).max() + np.abs(generators).max())
+    status = Status.CONVERGED if agree else Status.DEGENERATE
+    detail += f" {len(generators)} branch(es)" + (" that agree." if agree else ".")
+    extra = {"generators": generators, "weights": weights}
+    return Estimate(gradient=weights @ generators, direct=f_x, linear=solution, status=status, detail=detail, extra=extra)
 
 
 solution_map = Estimator(

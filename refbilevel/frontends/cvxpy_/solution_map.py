@@ -66,7 +66,7 @@ class SolutionMap:
         answer = solvers.solve(program, self.solver)
         point, system = self._polished(program, answer)
         if point is None or point.residual > goal:
-            return self._explained(program, answer, point)
+            return self._explained(x, program, answer, point)
         if outside:
             detail = f"At this x the lower level leaves what it was declared for ({outside}), so it is not known to be convex."
             return self._solution(x, point, system, answer, Status.NOT_A_MINIMUM, detail)
@@ -171,7 +171,7 @@ class SolutionMap:
     def _y_of_columns(self, columns):
         return columns[self._canonical.y_index] * self._canonical.y_present[:, None]
 
-    def _explained(self, program, answer, point):
+    def _explained(self, x, program, answer, point):
         """No KKT point: a certificate of infeasibility or unboundedness that we can verify, or the honest residual."""
         ray = conic.infeasibility(program, answer.z)
         if ray is not None:
@@ -182,7 +182,7 @@ class SolutionMap:
         if point is None:
             return self._nothing(Status.LOWER_STALLED, f"{answer.solver}: {answer.word}; no finite point.", answer.solver)
         detail = f"{answer.solver}: {answer.word}; the residual after the polish is {point.residual:.1e}."
-        return self._solution(np.zeros(0), point, None, answer, Status.LOWER_STALLED, detail)
+        return self._solution(x, point, None, answer, Status.LOWER_STALLED, detail)
 
     def _farkas(self, ray):
         """(mu, nu) of the user's inequality and equality constraints, with b'z = -1 over all rows."""
