@@ -63,41 +63,64 @@ class Answer:
 
 def solve(program):
     """The minimum of a convex program, as an `Answer`."""
+    if not len(program.c):
+        value = program.const if program.violation(program.c) <= FEASIBLE else np.inf
+        return Answer("optimal", program.c, value, value) if np.isfinite(value) else Answer("infeasible", bound=np.inf)
     if program.is_linear:
         return _linear(program)
     return _conic(program)
 
 
-def linear_program(program, c=None, **bounds):
-    """SciPy's result of minimising c'w over the program's linear rows; numerical trouble is retried without presolve."""
-    lo, hi = bounds.get("lo", program.lo), bounds.get("hi", program.hi)
-    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    if (lo > hi).any():
+def linear_program(program, c=None):
+    """SciPy's result of minimising c'w over the program's linear rows; None if lo > hi somewhere.
+
+    Presolve may call an unbounded program infeasible, so every answer but an optimum is asked for again without it.
+    """
+    if (program.lo > program.hi).any():
         return None
-    data = dict(A_ub=program.A, b_ub=program.b, A_eq=program.E, b_eq=program.d, bounds=np.column_stack([lo, hi]))
+    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    data = dict(A_ub=program.A, b_ub=program.b, A_eq=program.E, b_eq=program.d, bounds=np.column_stack([program.lo, program.hi]))
     c = program.c if c is None else c
     for options in (tight, tight | {"presolve": False}, {"presolve": False}):
         result = linprog(c, method="highs-ds", options=options, **data)
-        if result.status in (0, 2, 3):
+        if result.status == 0 or (result.status in (2, 3) and "presolve" in options):
             return result
     return result
 
 
 def is_feasible(program):
-    """True, False, or None if the simplex method could not tell; of the linear rows alone."""
-    result = linear_program(program, np.zeros_like(program.c))
-    return False if result is None else {0: True, 2: False}.get(result.status)
+    """Whether some w satisfies the linear rows, decided by phase one, a program that always has a solution:
+
+        min t  s.t.  A w - t <= b,  |E w - d| <= t,  lo <= w <= hi,  t >= 0;
+
+    None if the simplex method could not even solve that.
+    """
+    if (program.lo > program.hi).any():
+        return False
+    A = np.vstack([program.A, program.E, -program.E])
+    b = np.concatenate([program.b, program.d, -program.d])
+    lo, hi = np.append(program.lo, 0.0), np.append(program.hi, np.inf)
+    scale = 1.0 + np.abs(b).max(initial=0.0)
+    for presolve in (True, False):
+        result = linprog(
+            np.append(np.zeros(len(program.c)), 1.0), A_ub=np.hstack([A, -np.ones((len(A), 1))]), b_ub=b, bounds=np.column_stack([lo, hi]),
+            method="highs-ds", options={"presolve": presolve, "primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+        )  # fmt: skip
+        if result.status == 0:
+            return bool(result.fun <= FEASIBLE * scale)
+    return None
 
 
 def _linear(program):
     result = linear_program(program)
-    if result is None or result.status == 2:
-        return Answer("infeasible", bound=np.inf)
-    if result.status == 0:
+    if result is not None and result.status == 0:
         value = program.objective(result.x)
         return Answer("optimal", result.x, value, value)
-    if result.status == 3 or is_feasible(program):
-        return Answer("unbounded" if is_feasible(program) else "infeasible", bound=-np.inf)
+    feasible = is_feasible(program)
+    if feasible is False:
+        return Answer("infeasible", bound=np.inf)
+    if feasible and recession(program) is not None:
+        return Answer("unbounded")
     return Answer("failed")
 
 
