@@ -5,7 +5,7 @@
 so that y_bar . jvp(dx) = vjp(y_bar) . dx, and the hypergradient is f_x + vjp(f_y). Exact at y*, error O(|g_y| / mu) near it.
 Under constraints the same verb answers with dmu/dx and dnu/dx as well (kkt_sensitivity.py).
 
-Fiacco, Introduction to Sensitivity and Stability Analysis in Nonlinear Programming, 1983, theorem 2.1.
+Fiacco, Introduction to Sensitivity and Stability Analysis in Nonlinear Programming, 1983.
 """
 
 from __future__ import annotations

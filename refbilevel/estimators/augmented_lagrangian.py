@@ -6,7 +6,7 @@ nu converges linearly to -g_yy^{-1} f_y, the adjoint w = -v, and y_k to y*, with
 Hessian of the Lagrangian f + nu . g_y, i.e. O(1/rho). Error law: O(q^K), q that rate; the gradient needs no inverse.
 K=None goes on until nu no longer moves by tol (default: rounding level).
 
-Mehra & Hamm 2021 (arXiv 1911.03432), section 3.3; Bertsekas, Constrained optimization and Lagrange multiplier methods, 1982, prop. 2.7.
+Mehra & Hamm 2021 (arXiv 1911.03432); Bertsekas, Constrained optimization and Lagrange multiplier methods, 1982, chapter 2.
 """
 
 from __future__ import annotations
@@ -63,5 +63,5 @@ augmented_lagrangian = Estimator(
     compute=_compute,
     requires=("f", "f_x", "f_y", "g_y", "g_yy", "g_xy"),
     error="O(q^K)",
-    reference="Mehra & Hamm 2021, sec. 3.3; Bertsekas 1982, prop. 2.7",
+    reference="Mehra & Hamm 2021; Bertsekas 1982, ch. 2",
 )

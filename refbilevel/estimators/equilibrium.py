@@ -12,7 +12,7 @@ delta^(r/(r+1)); beta=None takes that, delta being the relative residual the low
 Assumes g + beta f strongly convex at every beta used (|beta| < mu / L_f); Status NUDGE_TOO_LARGE says where it was not.
 The nudged solves start at y*. Contrastive Hebbian learning and the two-equilibria meta-learning rule are "one_sided".
 
-Scellier & Bengio 2017, theorem 1; Laborieux et al. 2021 ("symmetric"); Zucchet & Sacramento 2022, section 4.
+Scellier & Bengio 2017, theorem 1; Laborieux et al. 2021 ("symmetric"); Zucchet & Sacramento 2022.
 """
 
 from __future__ import annotations

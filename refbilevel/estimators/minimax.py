@@ -6,7 +6,7 @@ At the equilibrium of u and omega for a given alpha, L_x is the hypergradient of
 so its error is O(1/alpha); the minimax problem is the bilevel one as alpha -> infinity. L_alpha is not convex-concave:
 omega and u start equal, at y*.
 
-Wang, Pan, Pi & Zhang, Effective bilevel optimization via minimax reformulation, 2023 (arXiv 2305.13153), eq. 3 and alg. 1.
+Wang, Pan, Pi & Zhang, Effective bilevel optimization via minimax reformulation, 2023 (arXiv 2305.13153).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class MinimaxGradients:
 def minimax_gradients(problem, x, u, omega, alpha):
     """L_alpha(u, omega, x) and its three partial gradients.
 
-    x (n,), u (m,), omega (m,), alpha > 0. Raises ShapeError, ArgumentError, MissingDerivative. Source: arXiv 2305.13153, eq. 3.
+    x (n,), u (m,), omega (m,), alpha > 0. Raises ShapeError, ArgumentError, MissingDerivative. Source: arXiv 2305.13153.
     """
     problem.needs("f_x", "f_y", "g_x", "g_y", purpose="minimax_gradients")
     x, u, omega = as_vector(x, problem.n, "x"), as_vector(u, problem.m, "u"), as_vector(omega, problem.m, "omega")
@@ -72,5 +72,5 @@ minimax = Estimator(
     compute=_compute,
     requires=("f", "f_x", "f_y", "g", "g_x", "g_y"),
     error="O(1/alpha)",
-    reference="Wang et al. 2023, eq. 3",
+    reference="Wang et al. 2023",
 )

@@ -5,7 +5,7 @@
 k = |J| Hessian columns and no iteration. At full rank the error is that of damping, rho / (lambda_min + rho): O(rho); below the
 rank it is what the spectrum leaves, divided by rho. As a preconditioner (`preconditioner="nystrom"`) the same inverse is exact.
 
-Hataya & Yamada, Nystrom method for accurate and scalable implicit differentiation, AISTATS 2023, eq. 6 and alg. 1.
+Hataya & Yamada, Nystrom method for accurate and scalable implicit differentiation, AISTATS 2023.
 """
 
 from __future__ import annotations
@@ -32,5 +32,5 @@ nystrom = Estimator(
     requires=("f_x", "f_y", "g_yy", "g_xy"),
     error="O(rho) at full rank",
     linear_solve="Nystrom + Woodbury",
-    reference="Hataya & Yamada 2023, eq. 6",
+    reference="Hataya & Yamada 2023",
 )

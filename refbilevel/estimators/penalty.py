@@ -6,7 +6,7 @@ Lemma: at y_hat, gamma g_y = -g_yy^{-1} f_y, so the gradient *is* f_x - g_xy g_y
 a linear solve; only y_hat != y* errs, hence O(1/gamma) against grad F. The inner problem has the squared condition number of
 g_yy. A stationary point of it may also be a maximum or saddle of g; starting at y* keeps it near the minimum.
 
-Mehra & Hamm, Penalty method for inversion-free deep bilevel optimization, ACML 2021 (arXiv 1911.03432), lemma 1 and alg. 1.
+Mehra & Hamm, Penalty method for inversion-free deep bilevel optimization, ACML 2021 (arXiv 1911.03432).
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ penalty = Estimator(
     compute=_compute,
     requires=("f", "f_x", "f_y", "g_y", "g_yy", "g_xy"),
     error="O(1/gamma)",
-    reference="Mehra & Hamm 2021, lemma 1",
+    reference="Mehra & Hamm 2021",
 )

@@ -13,6 +13,11 @@ At y = y*(x) = T(x, y), T a contraction with |T_y| <= q < 1:
 The gradient step T = y - s g_y has T_y = I - s g_yy, T_x^T = -s g_xy, hence v = s u. Any other `step_map=` (a name or a
 refbilevel.StepMap with T, vjp_y, vjp_x) serves, symmetric or not. Error laws: |gradient - grad F| <= |T_x| q^K |u|: O(q^K) for K
 terms; the rest of the series after a term t is at most q / (1 - q) |t|, which is the stop for K=None.
+
+Grazzi et al., On the iteration complexity of hypergradient computation, ICML 2020; Lorraine, Vicol & Duvenaud, Optimizing
+millions of hyperparameters by implicit differentiation, AISTATS 2020; Bolte, Pauwels & Vaiter, One-step differentiation of
+iterative algorithms, NeurIPS 2023; Luketina et al., Scalable gradient-based tuning of continuous regularization
+hyperparameters, ICML 2016; Ghadimi & Wang, Approximation methods for bilevel programming, 2018 (arXiv 1802.02246).
 """
 
 from __future__ import annotations
@@ -153,7 +158,7 @@ fixed_point = Estimator(
 )
 neumann = Estimator("neumann", "series", _neumann, _DERIVATIVES, "O(q^(K+1))", "Lorraine et al. 2020, alg. 3", linear_solve="Neumann series")
 one_step = Estimator("one_step", "series", _one_step, _DERIVATIVES, "O(q)", "Bolte, Pauwels & Vaiter 2023, alg. 3")
-t1_t2 = Estimator("t1_t2", "series", _t1_t2, ("f_x", "f_y", "g_xy"), "O(|I - g_yy|)", "Luketina et al. 2016, eq. 4")
+t1_t2 = Estimator("t1_t2", "series", _t1_t2, ("f_x", "f_y", "g_xy"), "O(|I - g_yy|)", "Luketina et al. 2016")
 hia = Estimator(
-    "hia", "series", _hia, _DERIVATIVES, "mean O(q^N), random", "Ghadimi & Wang 2018, alg. 3", linear_solve="random Neumann term"
+    "hia", "series", _hia, _DERIVATIVES, "mean O(q^N), random", "Ghadimi & Wang 2018 (HIA)", linear_solve="random Neumann term"
 )

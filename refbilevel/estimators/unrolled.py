@@ -167,6 +167,6 @@ _LAW = "O(K q^K)"
 reverse = Estimator("reverse", "unrolled", _reverse, _DERIVATIVES, _LAW, "Franceschi et al. 2017, alg. 1", lower="start")
 forward = Estimator("forward", "unrolled", _forward, _DERIVATIVES, _LAW, "Franceschi et al. 2017, alg. 2", lower="start")
 truncated = Estimator(
-    "truncated", "unrolled", _truncated, _DERIVATIVES, "O(K q^K) + O(q^window)", "Shaban et al. 2019, eq. 5", lower="start"
+    "truncated", "unrolled", _truncated, _DERIVATIVES, "O(K q^K) + O(q^window)", "Shaban et al. 2019", lower="start"
 )
 checkpointed = Estimator("checkpointed", "unrolled", _checkpointed, _DERIVATIVES, _LAW, "Griewank & Walther 2000", lower="start")

@@ -6,8 +6,8 @@ is the gradient of F_gamma(x) = min_y f + gamma (g - min g), exact for F_gamma a
 gamma = 1/beta it is one-sided equilibrium propagation. Assumes gamma > L_f / mu (f + gamma g strongly convex in y); an
 error delta in either equilibrium adds O(gamma delta), so gamma=None takes gamma ~ delta^(-1/2).
 
-Kwon et al., A fully first-order method for stochastic bilevel optimization, 2023 (arXiv 2301.10945), eq. 4;
-Shen & Chen, On penalty-based bilevel gradient descent, 2023 (arXiv 2302.05185), prop. 4.
+Kwon et al., A fully first-order method for stochastic bilevel optimization, 2023 (arXiv 2301.10945);
+Shen & Chen, On penalty-based bilevel gradient descent, 2023 (arXiv 2302.05185).
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ value_function = Estimator(
     compute=_compute,
     requires=("f", "f_x", "f_y", "g", "g_x", "g_y"),
     error="O(1/gamma)",
-    reference="Kwon et al. 2023, eq. 4; Shen & Chen 2023",
+    reference="Kwon et al. 2023; Shen & Chen 2023",
 )

@@ -5,7 +5,7 @@
 an unbiased estimate of the gradient of F smoothed by N(0, sigma^2), which is O(sigma^2) from grad F; its standard error is
 O(|grad F| sqrt(n / S)). `error_estimate` is that standard error, from the spread of the samples.
 
-Nesterov & Spokoiny, Random gradient-free minimization of convex functions, 2017, eq. 30; Salimans et al. 2017, alg. 1.
+Nesterov & Spokoiny, Random gradient-free minimization of convex functions, 2017; Salimans et al. 2017.
 """
 
 from __future__ import annotations
@@ -44,6 +44,6 @@ zeroth_order = Estimator(
     compute=_compute,
     requires=("f",),
     error="O(sigma^2) + O(1/sqrt(samples)), random",
-    reference="Nesterov & Spokoiny 2017, eq. 30",
+    reference="Nesterov & Spokoiny 2017",
     classes=("smooth", "constrained", "map"),
 )

@@ -3,7 +3,7 @@
     A_k = C W^+ C',   C = A[:, J],  W = A[J, J]          (A_k = A once k reaches the rank)
     (A_k + rho I)^{-1} b = U diag(1 / (s^2 + rho)) U'b + (b - U U'b) / rho,          C W^{-1/2} = U diag(s) V'.
 
-The second line is the Woodbury formula of Hataya & Yamada 2023 (eq. 6) in the basis U, where nothing cancels as rho -> 0.
+The second line is the Woodbury formula of Hataya & Yamada 2023 in the basis U, where nothing cancels as rho -> 0.
 """
 
 from __future__ import annotations

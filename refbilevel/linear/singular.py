@@ -3,7 +3,7 @@
     x = A^+ b,     consistent if |b - A x| <= RANGE_LIMIT |b|, i.e. b lies in the range of A.
 
 Explicit A up to EIGEN_LIMIT: eigenvalues below 10 N eps |A| count as zero. Larger operators: LSMR from zero, which converges to
-the minimum-norm least-squares solution (Fong & Saunders 2011, section 2).
+the minimum-norm least-squares solution (Fong & Saunders 2011).
 """
 
 from __future__ import annotations
