@@ -191,7 +191,7 @@ def _status(lower, estimate, gradient, newton):
         return Status.ILL_CONDITIONED, f"The condition estimate is {condition:.1e}."
     if condition > 1e8:
         details.append(f"The condition estimate is {condition:.1e}: see attainable_digits.")
-    return Status.CONVERGED, " ".join(details)
+    return (Status.CERTIFIED if estimate.status is Status.CERTIFIED else Status.CONVERGED), " ".join(details)
 
 
 def _completed(view):
