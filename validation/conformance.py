@@ -8,7 +8,7 @@ from __future__ import annotations
 import fnmatch
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..errors import ArgumentError, unknown
 from .adapters import implementation as as_implementation
@@ -30,6 +30,12 @@ class BoundCheck:
     implementation: object
     case: object
     expected: str = ""
+    memory: dict = field(default_factory=dict, repr=False)
+
+    @property
+    def measured(self):
+        """What the last call measured."""
+        return self.memory.get("measured", Measured())
 
     @property
     def id(self):
@@ -37,7 +43,8 @@ class BoundCheck:
 
     def __call__(self):
         try:
-            return self.check.run(self.implementation, self.case)
+            self.memory["measured"] = self.check.run(self.implementation, self.case)
+            return self.measured
         except Skip as reason:
             _skip(str(reason))
 

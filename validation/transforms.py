@@ -76,7 +76,7 @@ class Change:
         if c.p is not None or self.row is not None:
             extra, k = self.row, len(R)
             rows["p"] = lambda x, y: np.append(R @ c.p(X @ x, Y @ y), [] if extra is None else extra @ y - self.offset)
-            rows["p_x"] = lambda x, y: np.vstack([R @ dense(c.p_x(X @ x, Y @ y), (k, old.n)) @ X, np.zeros((extra is not None, old.n))])
+            rows["p_x"] = lambda x, y: np.vstack([R @ dense(c.p_x(X @ x, Y @ y), (k, old.n)) @ X, np.zeros((int(extra is not None), old.n))])
             rows["p_y"] = lambda x, y: np.vstack([R @ dense(c.p_y(X @ x, Y @ y), (k, old.m)) @ Y, np.zeros((0, old.m)) if extra is None else extra[None]])
         if c.q is not None:
             rows["q"] = lambda x, y: S @ c.q(X @ x, Y @ y)

@@ -1,7 +1,7 @@
 r"""Level 2: error laws, as slopes in a log-log plot with their confidence interval.
 
     taylor   |F(x + t d) - F(x) - t G.d| = O(t^2), t -> 0: slope 2 for the gradient G, slope 1 for anything else;
-    tol      error against the inner tolerance: at least of order 1 (approximate implicit differentiation);
+    tol      error against the inner tolerance: at most C tol (approximate implicit differentiation);
     beta     error against the nudge, gamma against the penalty: the order declared (default 1), at least;
     K        error against the number of inner steps: falls geometrically, and towards the truth.
 
@@ -29,7 +29,7 @@ SWEEPS = {
     "K": 2 ** np.arange(2, 10),
 }
 #: order of the error in the knob; negative: the error falls as the knob grows
-ORDERS = {"tol": 1, "beta": 1, "gamma": -1}
+ORDERS = {"beta": 1, "gamma": -1}
 
 
 def fit(knob, error):
@@ -51,7 +51,12 @@ def _fitted(name, implementation, case, knob, error, expected, words):
     return measured
 
 
-@check(2, applies=oracular)
+def _resolvable(case):
+    """Below condition 1e6: above it, the t small enough for a Taylor expansion are lost in rounding."""
+    return oracular(case) and case.condition < 1e6
+
+
+@check(2, applies=_resolvable)
 def taylor(implementation, case):
     """The Taylor remainder of F along a line shrinks like t^2."""
     gradient = answered("taylor", implementation, case).vector
@@ -74,11 +79,13 @@ def _direction(case, gradient):
 
 def remainders(case, gradient, direction):
     """(t, |F(x + t d) - F(x) - t G.d|) for the smallest t above rounding and below the next kink."""
-    here = objective(case, case.x)
+    here, f_y = objective(case, case.x), np.asarray(case.problem.f_y(case.x, case.y), float)
+    noise = abs(here) + case.condition * np.linalg.norm(f_y) * np.linalg.norm(case.y)  # rounding of F, and of y within it
     knob, error = [], []
     for t in STEPS:
         ahead = objective(case, case.x + t * direction)
-        floor = 100 * EPS * max(case.condition, 1.0) * (abs(here) + t * (np.linalg.norm(case.direct) + case.indirect_scale) * np.linalg.norm(direction))
+        linear = t * case.condition * (np.linalg.norm(case.direct) + case.indirect_scale) * np.linalg.norm(direction)
+        floor = 100 * EPS * (noise + linear)
         value = abs(ahead - here - t * (gradient @ direction))
         if np.isfinite(value) and value > floor:
             knob.append(t)
@@ -150,4 +157,18 @@ def law_K(implementation, case):
     return measured
 
 
-CHECKS = [taylor, *(_law(knob) for knob in ORDERS), law_K]
+@check(2, applies=_well_conditioned, sample="class")
+def law_tol(implementation, case):
+    """The error stays below a constant times tol (a fast method may be better than asked for)."""
+    values, errors = sweep(implementation, case, "tol")
+    if len(values) < 3:
+        return Measured()
+    measured = Measured(slope=fit(values, errors)[0], expected_slope=1, series={"knob": tuple(values), "error": tuple(errors)})
+    constant = max(errors[0] / values[0], case.condition)
+    if errors[-1] > 10 * constant * values[-1] and errors[-1] > 0.1 * errors[0]:
+        text = f"the error stays at {errors[-1]:.1e} from tol = {values[0]:.0e} to {values[-1]:.0e}: a smaller tolerance does not help"
+        raise CheckFailure(headline("law_tol", case, text), [repro(implementation, "law_tol", case)], measured)
+    return measured
+
+
+CHECKS = [taylor, *(_law(knob) for knob in ORDERS), law_tol, law_K]

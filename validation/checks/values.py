@@ -44,13 +44,15 @@ def clarke(implementation, case):
 
 
 def hull_distance(point, generators):
-    """Distance of `point` to the convex hull of the rows of `generators` (non-negative least squares)."""
+    """Distance of `point` to the convex hull of the rows of `generators`: the face by non-negative least squares, then the distance to it."""
     if np.shape(point) != generators[0].shape:
         return np.inf
     weight = 1e4 * max(1.0, np.abs(generators).max())
     A = np.vstack([generators.T, np.full(len(generators), weight)])
-    weights, _ = nnls(A, np.append(point, weight))
-    return float(np.linalg.norm(generators.T @ (weights / weights.sum()) - point))
+    chosen = generators[nnls(A, np.append(point, weight))[0] > 0]
+    edges, offset = (chosen[1:] - chosen[0]).T, point - chosen[0]
+    along = np.linalg.lstsq(edges, offset, rcond=None)[0] if edges.size else np.zeros(0)
+    return float(np.linalg.norm(edges @ along - offset))
 
 
 @check(1, applies=oracular, sample="class")
