@@ -234,14 +234,16 @@ def _norms(K, N, w):
     return float(max(sizes) / min(sizes)), float(np.linalg.norm(_numpy(N), 2) * mp.norm(mp.matrix(w), 2))
 
 
-def _texts(values):
-    return [mp.nstr(v, PRINTED, strip_zeros=True, min_fixed=0, max_fixed=0) for v in values]
+def _text(value):
+    """mpmath numbers (and lists of them) as strings of 25 digits; the rest as it is."""
+    if isinstance(value, list):
+        return [_text(v) for v in value]
+    return mp.nstr(value, PRINTED, strip_zeros=True, min_fixed=0, max_fixed=0) if isinstance(value, mp.mpf) else value
 
 
 def _record(status, point, y, mu, nu, **more):
     direct = point.gradient(point.f, "x")
-    return {"status": status, "objective": _texts([point.f.value])[0], "y": _texts(y), "mu": _texts(mu), "nu": _texts(nu),
-            "direct": _texts(direct)} | more  # fmt: skip
+    return {"status": status, "objective": point.f.value, "y": list(y), "mu": list(mu), "nu": list(nu), "direct": list(direct)} | more  # fmt: skip
 
 
 def _hypergradient(point, active):
@@ -257,7 +259,7 @@ def _answer(status, point, y, mu, nu, active, **more):
     cancellation = (float(mp.norm(point.gradient(point.f, "x"), 2)) + indirect) / max(float(mp.norm(gradient, 2)), 1e-300)
     attainable = 15.95 - np.log10(condition) - np.log10(max(cancellation, 1.0))
     return _record(
-        status, point, y, mu, nu, gradient=_texts(gradient), condition=float(f"{condition:.4g}"),
+        status, point, y, mu, nu, gradient=list(gradient), condition=float(f"{condition:.4g}"),
         indirect_scale=float(f"{indirect:.6g}"), attainable_digits=round(float(attainable), 2), **more,
     )  # fmt: skip
 
@@ -280,7 +282,7 @@ def _regular(spec, start):
     if not weak:
         return _answer("converged", point, y, mu, nu, active, margin=_margin(point, mu))
     pieces = chain.from_iterable(combinations(weak, k) for k in range(len(weak) + 1))
-    gradients = [_texts(_hypergradient(point, active + list(piece))[0]) for piece in pieces]
+    gradients = [list(_hypergradient(point, active + list(piece))[0]) for piece in pieces]
     condition, indirect = _norms(*_hypergradient(point, active + weak)[1:])
     return _record("degenerate", point, y, mu, nu, generators=gradients, condition=float(f"{condition:.4g}"),
                    indirect_scale=float(f"{indirect:.6g}"), margin=0.0)  # fmt: skip
@@ -313,7 +315,7 @@ def _singular(spec, start):
     gradient = point.gradient(point.f, "x") - N.T * w
     cancellation = (float(mp.norm(point.gradient(point.f, "x"), 2)) + indirect) / float(mp.norm(gradient, 2))
     return _record(
-        "minimum_norm", point, y, [], [], gradient=_texts(gradient), condition=float(f"{condition:.4g}"),
+        "minimum_norm", point, y, [], [], gradient=list(gradient), condition=float(f"{condition:.4g}"),
         indirect_scale=float(f"{indirect:.6g}"), attainable_digits=round(float(15.95 - np.log10(condition * max(cancellation, 1))), 2),
     )  # fmt: skip
 
@@ -361,7 +363,7 @@ def _discrete(spec, start):
     if gap == 0:
         return _record("nonunique", point, y, [], [], margin=0.0)
     gradient = point.gradient(point.f, "x")
-    return _record("converged", point, y, [], [], gradient=_texts(gradient), condition=1.0, indirect_scale=0.0,
+    return _record("converged", point, y, [], [], gradient=list(gradient), condition=1.0, indirect_scale=0.0,
                    attainable_digits=15.95, margin=float(mp.nstr(gap, 6)))  # fmt: skip
 
 
@@ -391,8 +393,8 @@ def _layer(spec, start):
     condition, indirect = _norms(K, N, w)
     cancellation = (float(mp.norm(direct, 2)) + indirect) / float(mp.norm(gradient, 2))
     return {
-        "status": "converged", "objective": _texts([f.value])[0], "y": _texts(u[: n + m]), "v": _texts(u[n + m :]), "mu": [], "nu": [], "direct": _texts(direct),
-        "gradient": _texts(gradient), "condition": float(f"{condition:.4g}"), "indirect_scale": float(f"{indirect:.6g}"),
+        "status": "converged", "objective": f.value, "y": u[: n + m], "v": u[n + m :], "mu": [], "nu": [], "direct": list(direct),
+        "gradient": list(gradient), "condition": float(f"{condition:.4g}"), "indirect_scale": float(f"{indirect:.6g}"),
         "attainable_digits": round(float(15.95 - np.log10(condition * max(cancellation, 1))), 2),
     }  # fmt: skip
 
@@ -408,14 +410,20 @@ METHODS = {
 }  # fmt: skip
 
 
-def certify(spec, start=None):
-    """The block "certified" of a case record, derived afresh; `start` (y, mu, nu) to a few digits, by default the file's.
+def derive(spec, start=None):
+    """The truth of a case record in mpmath numbers of 60 digits; `start` (y, mu, nu) to a few digits, by default the file's.
 
     Raises CertificationError if the point is not what it claims to be.
     """
     with mp.workdps(DIGITS + 10):
         start = spec["certified"] | {"redundant": spec.get("redundant", ())} if start is None else start
         return METHODS[spec["truth"]](spec, start)
+
+
+def certify(spec, start=None):
+    """The block "certified" of a case record, derived afresh: numbers as strings of 25 digits. Raises CertificationError."""
+    with mp.workdps(DIGITS + 10):
+        return {key: _text(value) for key, value in derive(spec, start).items()}
 
 
 def disagreement(spec):
