@@ -88,3 +88,83 @@ def _vector(jax, scope, compiled, phi, label):
         return _scalar(jax, scope, lambda function: function, lambda x, y: jax.numpy.asarray(w) @ phi(x, y), label)
 
     return Vector(call(phi), call(jax.jacfwd(phi, 0)), call(jax.jacfwd(phi, 1)), weighted)
+
+
+def layer(target):
+    """A refbilevel layer as a differentiable JAX function (`custom_vjp` over `pure_callback`).
+
+    Parameters
+    ----------
+    target : BilevelLayer or BilevelProblem
+        z -> (x, y) of a layer; x -> y*(x) of a problem's lower level.
+
+    Returns
+    -------
+    callable
+        Of an array (k,); works under jit, grad and vmap (row by row). The host computes in float64; answers come in the dtype
+        of the input, so switch `jax_enable_x64` on for more than seven digits. Reverse mode, once.
+    """
+    from .primitives import as_primitive
+
+    primitive = as_primitive(target)
+    bridge = _bridge(primitive)
+
+    def call(z):
+        outputs = bridge(z)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    return call
+
+
+def solve_qp(P, q, G=None, h=None, A=None, b=None):
+    """`refbilevel.solve_qp` on JAX arrays: (y, mu, nu), differentiable in all six blocks."""
+    from .primitives import Primitive, qp_primitive
+
+    full, present = qp_primitive(), [a is not None for a in (P, q, G, h, A, b)]
+
+    def spread(arrays):
+        rest = iter(arrays)
+        return [next(rest) if here else None for here in present]
+
+    def kept(values):
+        return tuple(v for v, here in zip(values, present) if here)
+
+    primitive = Primitive(
+        lambda *arrays: full.forward(*spread(arrays)),
+        lambda context, *bars: kept(full.backward(context, *bars)),
+        kept(full.ndims),
+        lambda *shapes: full.shapes(*spread(shapes)),
+    )
+    return _bridge(primitive)(*kept((P, q, G, h, A, b)))
+
+
+def _bridge(primitive):
+    """custom_vjp of a Primitive; backward solves again on the host, since a solution cannot travel through JAX."""
+    jax = require("jax", "jax", "refbilevel.frontends.jax")
+
+    def host(arrays):
+        return [np.asarray(a, np.float64) for a in arrays]
+
+    @jax.custom_vjp
+    def call(*arrays):
+        dtype = arrays[0].dtype
+        shapes = primitive.shapes(*(a.shape for a in arrays))
+        wanted = tuple(jax.ShapeDtypeStruct(s, dtype) for s in shapes)
+        return jax.pure_callback(
+            lambda *a: tuple(np.asarray(o, dtype) for o in primitive.run(host(a))[0]), wanted, *arrays, vmap_method="sequential"
+        )
+
+    def forward(*arrays):
+        return call(*arrays), arrays
+
+    def backward(arrays, bars):
+        def pull(arrays, bars):
+            given = host(arrays)
+            _, contexts = primitive.run(given)
+            return tuple(np.asarray(c, a.dtype) for c, a in zip(primitive.pull(given, contexts, host(bars)), arrays))
+
+        wanted = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in arrays)
+        return jax.pure_callback(pull, wanted, arrays, bars, vmap_method="sequential")
+
+    call.defvjp(forward, backward)
+    return call

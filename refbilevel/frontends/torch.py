@@ -109,3 +109,62 @@ class _Tools:
 
     def numpy(self, tensor):
         return tensor.detach().cpu().numpy().copy()
+
+
+def layer(target):
+    """A refbilevel layer as a differentiable torch function.
+
+    Parameters
+    ----------
+    target : BilevelLayer or BilevelProblem
+        z -> (x, y) of a layer; x -> y*(x) of a problem's lower level.
+
+    Returns
+    -------
+    callable
+        Of a tensor (k,) or a batch (B, k). Computes in float64 on the CPU and answers in the dtype and on the device of its input.
+        Backward raises StatusError where the derivative is not defined. Once differentiable.
+    """
+    from .primitives import as_primitive
+
+    primitive = as_primitive(target)
+    apply = _function(primitive)
+
+    def call(z):
+        outputs = apply(z)
+        return outputs if len(outputs) > 1 else outputs[0]
+
+    return call
+
+
+def solve_qp(P, q, G=None, h=None, A=None, b=None):
+    """`refbilevel.solve_qp` on tensors: (y, mu, nu), differentiable in all six blocks; a leading batch dimension on any of them."""
+    from .primitives import qp_primitive
+
+    return _function(qp_primitive())(P, q, G, h, A, b)
+
+
+def _function(primitive):
+    """torch.autograd.Function.apply of a Primitive."""
+    torch = require("torch", "torch", "refbilevel.frontends.torch")
+
+    class Bridge(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *tensors):
+            arrays = [None if t is None else np.ascontiguousarray(t.detach().cpu().numpy(), dtype=np.float64) for t in tensors]
+            outputs, ctx.contexts = primitive.run(arrays)
+            ctx.arrays, ctx.like = arrays, next(t for t in tensors if t is not None)
+            ctx.tensors_like = [None if t is None else (t.dtype, t.device) for t in tensors]
+            return tuple(torch.as_tensor(np.array(o), dtype=ctx.like.dtype, device=ctx.like.device) for o in outputs)
+
+        @staticmethod
+        @torch.autograd.function.once_differentiable
+        def backward(ctx, *bars):
+            cotangents = [np.ascontiguousarray(bar.detach().cpu().numpy(), dtype=np.float64) for bar in bars]
+            pulled = primitive.pull(ctx.arrays, ctx.contexts, cotangents)
+            return tuple(
+                None if c is None or like is None else torch.as_tensor(np.array(c), dtype=like[0], device=like[1])
+                for c, like in zip(pulled, ctx.tensors_like)
+            )
+
+    return Bridge.apply

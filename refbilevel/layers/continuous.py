@@ -108,56 +108,67 @@ class BilevelLayer:
         return self._polished(z, start)
 
     def _polished(self, z, start):
-        """Newton on the upper KKT system from the minimiser's point, until rounding."""
-        best, x = None, start.x
-        for _ in range(4):
-            point = self._point(z, x, start)
-            if best is not None and not point.residual < 0.5 * best.residual:
+        """Newton on the upper KKT system from the minimiser's point until rounding, with S of that point kept (chord steps)."""
+        point = self._point(z, start.x, start)
+        best = point
+        while np.isfinite(best.residual) and best.residual > 0 and point.curvature > 0:
+            moved = self._point(z, best.x + self._newton_step(best, point), start, point)
+            if not moved.residual < 0.5 * best.residual:
                 break
-            best = point
-            if not np.isfinite(point.residual) or point.residual == 0 or point.curvature <= 0:
-                break
-            x = x + self._newton_step(point)
+            best = moved
+        if np.linalg.norm(best.x - start.x) > 1e-6 * (1 + np.linalg.norm(best.x)):
+            best = self._point(z, best.x, start)
         return best
 
-    def _point(self, z, x, start):
+    def _point(self, z, x, start, old=None):
+        """The LayerSolution at x; its Hessian is that of `old` where given."""
         X = np.concatenate([x, z])
         h = hypergradient(self.joint, X, diagnostics=False)
         n = self.problem.n
         rows = upper_rows(self.problem, X, h, start)
         multipliers = rows.multipliers(h.gradient[:n])
         residual = float(np.linalg.norm(h.gradient[:n] + rows.C[:, :n].T @ multipliers))
-        lagrangian = self._lagrangian(rows, multipliers)
-        S = self._hessian(lagrangian, X, h.lower) if h.success or h.status is Status.DEGENERATE else np.full((n, n), np.nan)
-        basis = rows.null_space()
-        reduced = basis.T @ S @ basis
-        spectrum = np.linalg.eigvalsh(0.5 * (reduced + reduced.T)) if np.isfinite(S).all() and basis.shape[1] else np.array([1.0])
-        status, detail = self._judge(h, start, rows, multipliers, residual, spectrum, S)
+        if old is not None and len(old.rows.c) == len(rows.c):
+            S, basis, curvature = old.hessian, old.basis, old.curvature
+        else:
+            S, basis, curvature = self._curvatures(h, X, rows, multipliers)
+        status, detail = self._judge(h, start, rows, multipliers, residual, curvature, S)
         return LayerSolution(
             z=z, x=x, y=h.lower.y, objective=h.objective, lower=h.lower, rows=rows, multipliers=multipliers, residual=residual,
-            curvature=float(spectrum[0]), hessian=S, basis=basis, status=status, detail=detail,
+            curvature=curvature, hessian=S, basis=basis, status=status, detail=detail,
         )  # fmt: skip
 
-    def _judge(self, h, start, rows, multipliers, residual, spectrum, S):
+    def _curvatures(self, h, X, rows, multipliers):
+        """(S, basis of the null space of C_x, smallest eigenvalue of S on it)."""
+        n, basis = self.problem.n, rows.null_space()
+        if not (h.success or h.status is Status.DEGENERATE):
+            return np.full((n, n), np.nan), basis, np.nan
+        S = self._hessian(self._lagrangian(rows, multipliers), X, h.lower)
+        reduced = basis.T @ S @ basis
+        if not basis.shape[1] or not np.isfinite(S).all():
+            return S, basis, 1.0 if np.isfinite(S).all() else np.nan
+        return S, basis, float(np.linalg.eigvalsh(0.5 * (reduced + reduced.T))[0])
+
+    def _judge(self, h, start, rows, multipliers, residual, curvature, S):
         if not h.success:
             return h.status, h.detail
         scale = np.linalg.norm(h.direct) + np.linalg.norm(h.indirect)
         if residual > max(self.tol, 1e-7 * scale):
             return (start.status if not start.success else Status.STALLED), f"Upper residual {residual:.1e}."
-        if spectrum[0] <= NULL * max(np.abs(S).max(initial=0.0), np.finfo(float).tiny):
-            return Status.NOT_STRICT, f"The smallest eigenvalue of the reduced Hessian is {spectrum[0]:.1e}."
+        if not curvature > NULL * max(np.abs(S).max(initial=0.0), np.finfo(float).tiny):
+            return Status.NOT_STRICT, f"The smallest eigenvalue of the reduced Hessian is {curvature:.1e}."
         weak = rows.weak(multipliers, scale)
         if weak:
             return Status.DEGENERATE, f"Upper constraint {weak[0]} is weakly active."
         return Status.CONVERGED, ""
 
-    def _newton_step(self, point):
-        """dx of [S C'; C 0] (dx; dlambda) = -(grad_x L; c), in the null space of C."""
+    def _newton_step(self, point, old):
+        """dx of [S C'; C 0] (dx; dlambda) = -(grad_x L; c), in the null space of C; S and its basis are those of `old`."""
         n = self.problem.n
         gradient = point.rows.gradient + point.rows.C[:, :n].T @ point.multipliers
         particular = point.rows.restore()
-        t = np.linalg.solve(point.basis.T @ point.hessian @ point.basis, -point.basis.T @ (gradient + point.hessian @ particular))
-        return particular + point.basis @ t
+        Z, S = old.basis, old.hessian
+        return particular + Z @ np.linalg.solve(Z.T @ S @ Z, -Z.T @ (gradient + S @ particular))
 
     # derivatives
 

@@ -83,15 +83,12 @@ class SolutionMap:
         x_bar = np.zeros(state.point.x.size)
         np.add.at(x_bar, self._canonical.y_index, self._canonical.y_present * y_bar)
         w, record = system.checked_adjoint(x_bar)
-        return self._pull_back(x, state.point, w), self._judged(state.point, system, record)
+        return self._pull_back(x, state.point, w), self._judged(x, state.point, system, record)
 
     def jvp(self, x, lower, dx, linear="auto"):
         """(dy/dx) dx, shape (m,)."""
         state = self._state(x, lower)
-        arrays, direction = self.upper.unpack(x), self.upper.unpack(dx)
-        du = [self._push(source, arrays, direction) for source in self._sources]
-        right = self._canonical.program.push_forward(state.point, self._theta(du))
-        dx_c, _ = self._system(state, linear).tangent(*right)
+        dx_c, _ = self._system(state, linear).tangent(*self._direction(x, state.point, dx))
         return self._y(dx_c)
 
     def branches(self, x, lower, y_bar):
@@ -213,16 +210,30 @@ class SolutionMap:
             return state.system
         return conic.system(state.point.program, state.point.at, linear)
 
-    def _judged(self, point, system, record):
+    def _judged(self, x, point, system, record):
         """The record with the status that residual, null space and margin give together."""
         if not record.success:
             if self._flat_direction(point, system) is not None:
                 return replace(record, status=Status.NONUNIQUE)
             return record
         if point.at.margin <= self._weak(point.program):
-            detail = f"The margin is {point.at.margin:.1e}; solution_map.branches lists the other elements."
+            detail = f"The margin is {point.at.margin:.1e}."
+            return replace(record, status=Status.DEGENERATE, detail=detail)
+        if system.factor.singular and not self._follows(x, point, system):
+            detail = "Dependent constraints move apart with x, or an epigraph is slack, so y* has only one-sided derivatives."
             return replace(record, status=Status.DEGENERATE, detail=detail)
         return record
+
+    def _follows(self, x, point, system):
+        """True if the solution can follow x in a random direction; certain only with probability one."""
+        dx = np.cos(np.arange(self.upper.size) + 1.0)
+        return system.solvable(*self._direction(x, point, dx))
+
+    def _direction(self, x, point, dx):
+        """The right-hand side of the tangent system for a direction dx (n,)."""
+        arrays, direction = self.upper.unpack(x), self.upper.unpack(dx)
+        du = [self._push(source, arrays, direction) for source in self._sources]
+        return self._canonical.program.push_forward(point, self._theta(du))
 
     def _pull_back(self, x, point, w):
         """x_bar (n,) from the cone program's adjoint."""
