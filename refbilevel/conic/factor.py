@@ -78,7 +78,7 @@ class Factored:
 class Products:
     """M known by its products alone, solved by a Krylov method of `refbilevel.linear`."""
 
-    singular, null_space = False, None
+    singular, null_space = True, None  # nothing is known, so nothing is taken for granted
 
     def __init__(self, apply, size, method):
         self.M = LinearOperator((size, size), matvec=apply, rmatvec=apply, dtype=float)

@@ -11,8 +11,9 @@ for J and for its transpose; for a quadratic program it is the KKT matrix of the
     M = [ P + B_s' (d/e)_s B_s    B_h'      ]        d/e on soft and e/d on hard rows are at most 1.
         [ B_h                    -(e/d)_h   ]
 
-The residual of the *full* system, |J'w - rhs| / |rhs|, decides whether an adjoint exists: redundant rows and free auxiliary
-variables make M singular and leave the derivative of y as it is, so a condition number cannot decide.
+The residual of the *full* system, |J'w - rhs| / |rhs|, decides whether an adjoint exists: redundant rows make M singular and
+leave the derivative of y as it is, so a condition number cannot decide. A singular J has a derivative only if the tangent
+system is solvable as well, for every direction in which the data can move.
 Reference: Busseti, Moursi, Boyd, Computational Optimization and Applications 74 (2019) 627-643, for F and J.
 """
 
@@ -89,6 +90,12 @@ class System:
         if not residual <= CONSISTENT:
             status, detail = Status.UNDEFINED, f"The adjoint system has no solution: its relative residual is {residual:.1e}."
         return w, LinearSolution(x=np.concatenate(w), residual=residual, status=status, detail=detail, method=f"cone {self.method}")
+
+    def solvable(self, r_x, r_u):
+        """True if J (dx, du) = (r_x, r_u) has a solution: at a vertex with more rows than unknowns that move apart it has none."""
+        first, second = self.apply(*self.tangent(r_x, r_u))
+        size = np.hypot(np.linalg.norm(r_x), np.linalg.norm(r_u))
+        return bool(np.hypot(np.linalg.norm(first - r_x), np.linalg.norm(second - r_u)) <= CONSISTENT * size)
 
     @property
     def null_space(self):
