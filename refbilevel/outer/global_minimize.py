@@ -13,6 +13,7 @@ rigorous up to the solvers' arithmetic, not in interval arithmetic.
 
 from __future__ import annotations
 
+import importlib.util
 import time
 
 import numpy as np
@@ -23,6 +24,7 @@ from ..results import Status
 from . import global_convex
 from .global_identity import convexified
 from .global_kkt import build, check_global, is_convex
+from .global_progress import reporter
 from .global_search import Search
 from .recheck import recheck
 
@@ -45,7 +47,8 @@ def minimize_global(problem, *, tol=1e-9, time_limit=np.inf, pessimistic=False, 
         If True minimise max { F(x, y) : y lower-optimal } instead of the optimistic min-min, for F linear in y and no coupling
         rows; `fun` is then the infimum, which may be approached and not attained (`attained`).
     method : "auto", "branch-and-bound" or "sos1"
-        "auto" is branch and bound, and SCIP where that cannot decide (nonconvex upper rows).
+        "auto" is branch and bound, and SCIP, if installed, where that cannot decide (nonconvex upper rows, a nonconvex F whose
+        negative curvature the rows leave unbounded).
     progress : True or callable(search, bound), optional
         Told after every node; True shows a bar on standard error.
     strict : bool
@@ -55,7 +58,8 @@ def minimize_global(problem, *, tol=1e-9, time_limit=np.inf, pessimistic=False, 
     -------
     scipy.optimize.OptimizeResult
         x, y, mu, nu, fun, success, status (`Status`), message, bound, gap, nodes, residual, licq, strict_complementarity,
-        margin, unique, optimistic, pessimistic, recheck (`Recheck`), method, time; `ray` if unbounded.
+        margin, unique, optimistic, pessimistic (F's extremes over the lower solutions at x), recheck (`Recheck`), method, time.
+        If unbounded, (x, y) is feasible and `ray` a direction in (x, y) of endless descent.
 
     Raises
     ------
@@ -90,25 +94,32 @@ def _check_options(tol, time_limit, method):
 
 def _optimistic(problem, tol, deadline, method, progress):
     kkt = build(problem)
-    rows_convex = all(is_convex(Q) for Q, _, _ in kkt.root.quadratic)
-    if method == "auto":
-        method = "branch-and-bound" if rows_convex and (is_convex(kkt.root.Q) or not kkt.root.quadratic) else "sos1"
-    if method == "sos1":
-        from .global_scip import sos1
-
-        return sos1(problem, kkt, tol, deadline)
-    if not rows_convex or (kkt.root.quadratic and not is_convex(kkt.root.Q)):
-        raise ArgumentError('branch and bound needs convex upper rows (and a convex F beside quadratic rows); use method="sos1" (extra: global)')
-    with _report(progress) as report:
+    readable = all(is_convex(Q) for Q, _, _ in kkt.root.quadratic) and (is_convex(kkt.root.Q) or not kkt.root.quadratic)
+    if method == "sos1" or (method == "auto" and not readable and _scip()):
+        return _sos1(problem, kkt, tol, deadline)
+    if not readable:
+        raise ArgumentError(
+            'branch and bound needs convex upper rows, and a convex F beside quadratic ones; method="sos1" takes others: '
+            "pip install 'refbilevel[global]'"
+        )
+    with reporter(progress) as report:
         search = Search(kkt if is_convex(kkt.root.Q) else convexified(kkt), PatternSource(problem, kkt), tol, deadline, report)
         state, bound = search.run()
-    return conclude(problem, kkt, search, state, bound, tol)
+    result = conclude(problem, kkt, search, state, bound, tol)
+    if method == "auto" and result.status is Status.INACCURATE and not is_convex(kkt.root.Q) and _scip():
+        second = _sos1(problem, kkt, tol, deadline)
+        return second if second.success else result
+    return result
 
 
-def _report(progress):
-    from .global_progress import reporter
+def _scip():
+    return importlib.util.find_spec("pyscipopt") is not None
 
-    return reporter(progress)
+
+def _sos1(problem, kkt, tol, deadline):
+    from .global_scip import sos1
+
+    return sos1(problem, kkt, tol, deadline)
 
 
 class PatternSource:
@@ -136,8 +147,7 @@ def conclude(problem, kkt, search, state, bound, tol):
     """The OptimizeResult of a finished search, re-checked."""
     best = search.best
     if state == "unbounded":
-        ray = search.ray[: kkt.n + kkt.m]
-        return _empty(problem, Status.UNBOUNDED, "F falls for ever along `ray` within one piece of the lower solutions' graph.", search, -np.inf, ray)
+        return _unbounded(problem, kkt, search)
     if best.w is None and state == "done" and np.isinf(bound):
         return _empty(problem, Status.INFEASIBLE, why_infeasible(problem, kkt), search, np.inf)
     if best.w is None:
@@ -181,6 +191,18 @@ def _empty(problem, status, detail, search, bound, ray=None):
         residual=np.nan, licq=None, strict_complementarity=None, margin=np.nan, unique=None, optimistic=np.nan, pessimistic=np.nan,
         recheck=None, ray=ray,
     )  # fmt: skip
+
+
+def _unbounded(problem, kkt, search):
+    """x, y a bilevel feasible point and `ray` a direction in (x, y) along which it stays feasible while F falls."""
+    detail = "The search gives no ray."
+    if search.ray is not None:
+        detail = "From (x, y) the direction `ray` stays bilevel feasible for ever while F falls."
+    result = _empty(problem, Status.UNBOUNDED, detail, search, -np.inf)
+    if search.ray is not None:
+        result.x, result.y, result.mu, result.nu = kkt.split(search.ray_start)
+        result.ray = search.ray[: kkt.n + kkt.m]
+    return result
 
 
 def why_infeasible(problem, kkt):

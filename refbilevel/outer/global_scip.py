@@ -5,7 +5,8 @@
 SOS1 says that at most one of the two is nonzero, so again no big-M. SCIP branches spatially on nonconvex F and nonconvex quadratic
 upper rows. It works in floating point with feasibility 1e-6, so its bound is proven to that only (`ACCURACY`), and its point is
 sharpened: the piece it names is solved again (global_convex, or the concave-convex procedure), and taken unless it is worse;
-with nonconvex rows SCIP's own point stands.
+with nonconvex rows SCIP's own point stands. Where F is unbounded below SCIP may name a large finite value instead (its infinity
+is 1e20 and its tolerances are relative): branch and bound, which looks for the ray, is the judge of that.
 Reference: Kleinert & Schmidt (2023), Why there is no need to use a big-M in linear bilevel optimization, Comput. Manag. Sci. 20.
 """
 
@@ -33,6 +34,7 @@ class ScipSearch:
     best: Answer
     nodes: int
     ray: np.ndarray | None = None
+    ray_start: np.ndarray | None = None
 
 
 def sos1(problem, kkt, tol, deadline):
@@ -56,8 +58,7 @@ def sos1(problem, kkt, tol, deadline):
     found = state not in ("unbounded", "failed") and model.getNSols() > 0
     best = improve(kkt, np.array([model.getVal(v) for v in w])) if found else Answer("failed")
     nodes = 0 if state == "failed" else int(model.getNTotalNodes())
-    search = ScipSearch(best, nodes, np.full(kkt.n + kkt.m, np.nan) if state == "unbounded" else None)
-    result = conclude(problem, kkt, search, state, bound, max(tol, ACCURACY))
+    result = conclude(problem, kkt, ScipSearch(best, nodes), state, bound, max(tol, ACCURACY))
     result.method = "sos1"
     return result
 

@@ -42,6 +42,7 @@ class Search:
     nodes: int = 0
     leftover: float = np.inf  # lowest bound among pieces that could be neither solved nor divided
     ray: np.ndarray | None = None
+    ray_start: np.ndarray | None = None
     tried: set = field(default_factory=set)
     convex: bool = True
 
@@ -97,8 +98,7 @@ class Search:
 
     def _visit_unbounded(self, node, program, relaxed):
         if len(node.decided) == self.kkt.k:
-            self.ray = relaxed.ray if relaxed.ray is not None else global_convex.recession(program)
-            if self.ray is None:
+            if not self._unbounded(program, relaxed.ray if relaxed.ray is not None else global_convex.recession(program)):
                 self.leftover = min(self.leftover, node.bound)
             return []
         near = replace(program, lo=np.maximum(program.lo, -BOX), hi=np.minimum(program.hi, BOX))
@@ -144,7 +144,15 @@ class Search:
         if answer.outcome == "optimal" and answer.value < self.best.value and program.violation(answer.w) <= 1e-7 * (1.0 + np.abs(answer.w).max()):
             self.best = answer
         elif answer.outcome == "unbounded" and self.convex:
-            self.ray = global_convex.recession(program)
+            self._unbounded(program, global_convex.recession(program))
+
+    def _unbounded(self, program, ray):
+        """Record that F falls along `ray` from a point of a decided piece; False if there is no such ray."""
+        start = None if ray is None else global_convex.linear_program(program, np.zeros_like(program.c))
+        if start is None or start.status != 0:
+            return False
+        self.ray, self.ray_start = ray, start.x
+        return True
 
     def _local(self, program, w):
         """A local minimum over the piece, from w if it lies in it, else from any of its points."""
