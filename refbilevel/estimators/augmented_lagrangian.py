@@ -4,7 +4,7 @@
 
 nu converges linearly to -g_yy^{-1} f_y, the adjoint w = -v, and y_k to y*, with rho fixed: rate |(I + rho g_yy D^{-1} g_yy)^{-1}|, D the
 Hessian of the Lagrangian f + nu . g_y, i.e. O(1/rho). Error law: O(q^K), q that rate; the gradient needs no inverse.
-K=None goes on until nu no longer moves by tol (default: rounding level).
+K=None goes on until nu no longer moves by rtol |nu| (default: rounding level).
 
 Mehra & Hamm 2021 (arXiv 1911.03432); Bertsekas, Constrained optimization and Lagrange multiplier methods, 1982, chapter 2.
 """
@@ -21,7 +21,7 @@ from .protocol import Estimator
 EPS = np.finfo(float).eps
 
 
-def _compute(problem, x, lower, *, rho=10.0, K=None, nu0=None, tol=None, maxiter=200, lower_method="auto"):
+def _compute(problem, x, lower, *, rho=10.0, K=None, nu0=None, rtol=None, maxiter=200, lower_method="auto"):
     if not (np.isfinite(rho) and rho > 0):
         raise ArgumentError(f"rho must be positive, got {rho!r}")
     if K is not None and (isinstance(K, bool) or not isinstance(K, (int, np.integer)) or K < 1):
@@ -37,7 +37,7 @@ def _compute(problem, x, lower, *, rho=10.0, K=None, nu0=None, tol=None, maxiter
         if solution.status is Status.NUDGE_TOO_LARGE or not np.isfinite(nu).all():
             status, detail = solution.status, f"f + nu . g_y + (rho/2)|g_y|^2 is not convex in y at rho = {rho:g}; use a larger rho."
             break
-        if K is None and _settled(moves, nu, tol):
+        if K is None and _settled(moves, nu, rtol):
             status = Status.CONVERGED
             break
     if K is not None and status is Status.LINEAR_MAXITER:
@@ -49,12 +49,12 @@ def _compute(problem, x, lower, *, rho=10.0, K=None, nu0=None, tol=None, maxiter
     )  # fmt: skip
 
 
-def _settled(moves, nu, tol):
-    """The moves are below tol, or at rounding level and no longer falling."""
+def _settled(moves, nu, rtol):
+    """The moves are below rtol |nu|, or at rounding level and no longer falling."""
     size = np.linalg.norm(nu)
-    if moves[-1] <= (EPS if tol is None else tol) * size:
+    if moves[-1] <= (EPS if rtol is None else rtol) * size:
         return True
-    return tol is None and len(moves) > 2 and moves[-1] <= 1e-9 * size and moves[-1] >= 0.5 * moves[-2]
+    return rtol is None and len(moves) > 2 and moves[-1] <= 1e-9 * size and moves[-1] >= 0.5 * moves[-2]
 
 
 augmented_lagrangian = Estimator(

@@ -100,26 +100,26 @@ def _count(K, name, least):
         raise ArgumentError(f"{name} must be an integer of at least {least}, got {K!r}")
 
 
-def _summed(problem, x, lower, terms, tol, maxiter, step, momentum, step_map):
-    if tol is not None and not tol > 0:
-        raise ArgumentError(f"tol must be positive, got {tol!r}")
+def _summed(problem, x, lower, terms, rtol, maxiter, step, momentum, step_map):
+    if rtol is not None and not rtol > 0:
+        raise ArgumentError(f"rtol must be positive, got {rtol!r}")
     y = lower.y
     T = choose_map(problem, x, y, step_map, step, momentum)
     z = T.start(y)
-    total = _series(lambda u: T.vjp_y(x, z, u), _right_hand_side(problem, x, y, T), terms, tol or EPS, maxiter, T.symmetric)
+    total = _series(lambda u: T.vjp_y(x, z, u), _right_hand_side(problem, x, y, T), terms, rtol or EPS, maxiter, T.symmetric)
     return _estimate(problem, x, y, T, total, {"step": T.scale})
 
 
 def _fixed_point(
-    problem, x, lower, *, K=None, tol=None, maxiter=10_000, step=None, momentum=None, step_map="gradient_descent"
+    problem, x, lower, *, K=None, rtol=None, maxiter=10_000, step=None, momentum=None, step_map="gradient_descent"
 ):
     _count(K, "K", 0)
-    return _summed(problem, x, lower, K, tol, maxiter, step, momentum, step_map)
+    return _summed(problem, x, lower, K, rtol, maxiter, step, momentum, step_map)
 
 
-def _neumann(problem, x, lower, *, K=None, tol=None, maxiter=10_000, step=None, momentum=None, step_map="gradient_descent"):
+def _neumann(problem, x, lower, *, K=None, rtol=None, maxiter=10_000, step=None, momentum=None, step_map="gradient_descent"):
     _count(K, "K", 0)
-    return _summed(problem, x, lower, None if K is None else K + 1, tol, maxiter, step, momentum, step_map)
+    return _summed(problem, x, lower, None if K is None else K + 1, rtol, maxiter, step, momentum, step_map)
 
 
 def _one_step(problem, x, lower, *, step=None, momentum=None, step_map="gradient_descent"):

@@ -113,16 +113,20 @@ def penalised(problem, nu, rho):
 
 
 def solve_auxiliary(auxiliary, x, y0, lower_method="auto", tol=None):
-    """Its LowerSolution from y0, with negative curvature there (or no minimum at all) reported as NUDGE_TOO_LARGE."""
-    solution = solve_view(auxiliary, x, lower_method, y0, tol, None, {})
+    """Its LowerSolution from y0; where negative curvature is why it failed, or where it ended, the status is NUDGE_TOO_LARGE."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a problem without a minimum runs away, and is told by its status
+        solution = solve_view(auxiliary, x, lower_method, y0, tol, None, {})
     if solution.status in (Status.NOT_A_MINIMUM, Status.LOWER_UNBOUNDED, Status.DIVERGED, Status.NONFINITE):
         return replace(solution, status=Status.NUDGE_TOO_LARGE)
-    if solution.success and auxiliary.g_yy is None and _curves_down(auxiliary, x, solution.y):
+    if not solution.success and _curves_down(auxiliary, x, y0) or auxiliary.g_yy is None and _curves_down(auxiliary, x, solution.y):
         return replace(solution, status=Status.NUDGE_TOO_LARGE)
     return solution
 
 
 def _curves_down(auxiliary, x, y):
-    """True if differences of g_y show negative curvature at y, for solvers that know no Hessian."""
-    H = _operator(y.size, lambda p: along(auxiliary.g_y, x, y, p))
+    """True if CG from a generic right-hand side meets negative curvature at y (differences of g_y where there is no g_yy)."""
+    if auxiliary.g_yy is not None:
+        H = auxiliary.g_yy(x, y)
+    else:
+        H = _operator(y.size, lambda p: along(auxiliary.g_y, x, y, p))
     return solve(H, np.cos(1.0 + np.arange(y.size)), "cg", rtol=1e-3, maxiter=50).status is Status.NOT_A_MINIMUM
