@@ -4,8 +4,8 @@
 
 For problems with a `solution_map` (CVXPY programs, proximal problems, layers): the map knows its own optimality system and
 solves its adjoint. Error law: exact where the map is differentiable; the map's own status and margin say where it is not. At a
-kink, a map with `branches(x, lower, y_bar) -> (r, n)` gives the generators of the Clarke set; the gradient is then their hull's
-element of least norm, and the status is a success only if they agree.
+kink, a map with `branches(x, lower, y_bar) -> (r, n)` gives the generators of the Clarke set in `extra`, with the weights of their
+hull's element of least norm; the status is a success only if they agree.
 """
 
 from __future__ import annotations
@@ -30,19 +30,17 @@ def _compute(problem, x, lower, *, linear=None):
     if status is Status.DEGENERATE and hasattr(problem.solution_map, "branches"):
         branches = problem.solution_map.branches(x, lower, f_y)
         if branches is not None and len(branches):
-            return _clarke(f_x, f_x + branches, solution, detail)
+            status, detail, extra = _clarke(f_x + branches, detail)
+            return Estimate(gradient=f_x + indirect, direct=f_x, linear=solution, status=status, detail=detail, extra=extra)
     return Estimate(gradient=f_x + indirect, direct=f_x, linear=solution, status=status, detail=detail)
 
 
-def _clarke(f_x, generators, solution, detail):
-    """The least-norm element of the hull of the generators (r, n)."""
-    weights = least_norm_weights(generators)
-    spread = np.ptp(generators, axis=0).max()
-    agree = spread <= 1e-9 * (np.abs(f_x).max() + np.abs(generators).max())
-    status = Status.CONVERGED if agree else Status.DEGENERATE
+def _clarke(generators, detail):
+    """(status, detail, extra) with the generators (r, n), and the weights of the element of least norm in their hull."""
+    agree = np.ptp(generators, axis=0).max() <= 1e-9 * np.abs(generators).max()
     detail += f" {len(generators)} branch(es)" + (" that agree." if agree else ".")
-    extra = {"generators": generators, "weights": weights}
-    return Estimate(gradient=weights @ generators, direct=f_x, linear=solution, status=status, detail=detail, extra=extra)
+    extra = {"generators": generators, "weights": least_norm_weights(generators)}
+    return Status.CONVERGED if agree else Status.DEGENERATE, detail, extra
 
 
 solution_map = Estimator(

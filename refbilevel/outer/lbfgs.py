@@ -41,20 +41,25 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
 
 
 def _polish(objective, x, tol, iterations=60):
-    """Secant steps on the projected gradient alone: the best point by its norm, and whether it fell by half."""
-    gradient = objective.evaluate(x).gradient
+    """Secant steps on the projected gradient: the best point by its norm where F does not rise, and whether the norm fell by half.
+
+    F decides too, or at a kink the steps run off to a plateau where the gradient vanishes and F is worse.
+    """
+    first = objective.evaluate(x)
+    gradient, ceiling = first.gradient, first.objective + 1e-10 * (1 + abs(first.objective))
     start = best = objective.projected_norm(x, gradient)
     best_x, step = x, 1e-3 * (1 + np.linalg.norm(x)) / max(np.linalg.norm(gradient), 1e-300)
     for _ in range(iterations):
         x_new = objective.project(x - step * gradient)
-        new = objective.evaluate(x_new).gradient
+        there = objective.evaluate(x_new)
+        new = there.gradient
         if not np.isfinite(new).all():
             break
         s, z = x_new - x, new - gradient
         step = s @ s / (s @ z) if s @ z > 0 else step * 2
         x, gradient = x_new, new
         norm = objective.projected_norm(x, gradient)
-        if norm < best:
+        if norm < best and there.objective <= ceiling:
             best, best_x = norm, x
             objective.record(x)
         if best <= tol:

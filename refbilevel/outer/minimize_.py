@@ -92,8 +92,8 @@ def _result(problem, objective, outcome, status, detail, chosen, why, tol, stric
     detail = detail or outcome.detail
     if status.success and h.status is Status.DEGENERATE and norm <= tol:  # the least-norm Clarke element vanishes
         detail = f"{detail} Clarke stationary: {h.detail}".strip()
-    elif status.success and not h.success:
-        status, detail = h.status, h.detail
+    elif (status.success or status is Status.STALLED and h.status is Status.DEGENERATE) and not h.success:
+        status, detail = h.status, h.detail  # at a kink the lower level's status is the reason why nothing more was gained
     parts = [status.message, detail, f"Method {chosen.name}{', ' + why if why else ''}."]
     result = OptimizeResult(
         x=x, y=h.lower.y, mu=h.lower.mu, nu=h.lower.nu, fun=h.objective, jac=h.gradient, success=status.success, status=status,

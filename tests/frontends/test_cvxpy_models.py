@@ -118,3 +118,13 @@ def test_equality_multiplier_sign():
         upper=cp.Problem(cp.Minimize(x * y)), lower=cp.Problem(cp.Minimize(y**2 / 2), [y == x]), lower_variables=[y]
     )
     assert rb.solve_lower(problem, [1.5]).nu == pytest.approx([-1.5])
+
+
+def test_stackelberg_weakly_active_optimum():
+    """cap = 5 < 7.5: the optimum x = (1, 1.5, 2, 2.5, 3), F = -12.5, holds the cap with multiplier zero, and y_1 = 0 as well."""
+    problem, _ = models.stackelberg(cap=5.0)
+    result = rb.minimize(problem, x0=np.ones(5), tol=1e-8)
+    assert not result.success
+    assert result.status is rb.Status.DEGENERATE
+    assert result.fun == pytest.approx(-12.5, abs=1e-9)
+    np.testing.assert_allclose(result.x, [1, 1.5, 2, 2.5, 3], atol=1e-4)
