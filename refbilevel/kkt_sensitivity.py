@@ -23,10 +23,15 @@ from .lower.solve import solve_view
 from .problem import as_vector, counted
 from .results import LowerSolution, Status, _Outcome
 
+NO_SOLUTION = (Status.LOWER_INFEASIBLE, Status.LOWER_UNBOUNDED, Status.NONFINITE)
+
 
 @dataclass(frozen=True, eq=False)
 class KKTSensitivity(_Outcome):
-    """Derivatives of (y, mu, nu) at one x. `dy` (m, n), `dmu` (k, n), `dnu` (l, n) are formed when first asked for."""
+    """Derivatives of (y, mu, nu) at one x: `dy_dx` (m, n), `dmu_dx` (k, n), `dnu_dx` (l, n), formed when asked for.
+
+    Without a lower solution (infeasible, unbounded) every derivative is nan; a linear solve that fails raises StatusError.
+    """
 
     lower: LowerSolution
     local: Any
@@ -52,6 +57,8 @@ class KKTSensitivity(_Outcome):
         """(m, n)"""
         return self._all()[0]
 
+    jacobian = dy_dx
+
     @property
     def dmu_dx(self):
         """(k, n), zero rows where the constraint is inactive."""
@@ -67,10 +74,11 @@ class KKTSensitivity(_Outcome):
         return S.split(-self._solve(S.N(np.eye(S.A_x.shape[1]))))
 
     def _solve(self, b):
+        if self.lower.status in NO_SOLUTION:
+            return np.full(b.shape, np.nan)
         if not self.local.independent or self.local.flat:
             return kkt.least_squares(self.system, b).x
-        solution = kkt.solve(self.system, b, self.linear)
-        return solution.x
+        return kkt.solve(self.system, b, self.linear).raise_for_status().x
 
 
 def kkt_sensitivity(problem, x, *, lower=None, y0=None, tol=None, linear="auto", weak_tol=None):
@@ -105,7 +113,7 @@ def directional_derivative(problem, x, direction, *, lower=None, y0=None, tol=No
     view, x, lower = _solved(problem, x, lower, y0, tol)
     d = as_vector(direction, problem.n, "direction")
     view.needs("f_x", "f_y", "g_y", "g_yy", "g_xy", purpose="directional_derivative")
-    if lower.status in (Status.LOWER_INFEASIBLE, Status.LOWER_UNBOUNDED):
+    if lower.status in NO_SOLUTION:
         return np.nan
     local = kkt.analyse(view, x, lower)
     return float(view.f_x(x, lower.y) @ d + view.f_y(x, lower.y) @ kkt.directional(view, local, d).dy)
@@ -124,6 +132,8 @@ def envelope_gradient(problem, x, *, lower=None, y0=None, tol=None):
     """Gradient (n,) of the lower value min_y g(x, y) under its constraints: g_x + p_x' mu + q_x' nu. First derivatives only."""
     view, x, lower = _solved(problem, x, lower, y0, tol)
     view.needs("g_x", purpose="envelope_gradient")
+    if lower.status in NO_SOLUTION:
+        return np.full(problem.n, np.nan)
     p_x, q_x = kkt.rows_x(view, x, lower.y)
     return view.g_x(x, lower.y) + p_x.T @ lower.mu + q_x.T @ lower.nu
 

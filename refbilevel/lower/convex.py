@@ -39,7 +39,7 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None, warm_start=True, hessian=N
 
 def _newton_from(problem, x, y0, hessian):
     at = kkt.rows(problem, x, y0)
-    mu, nu = conditions.least_squares_multipliers(problem, x, y0)
+    mu, nu = conditions.least_squares_multipliers(problem, x, y0, tol=1e-2)  # a warm start may sit a little off its rows
     with np.errstate(all="ignore"):
         return kkt.polish(problem, x, y0, mu, nu, maxiter=25 if at.p.size else 50, hessian=hessian)
 

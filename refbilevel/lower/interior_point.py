@@ -59,6 +59,7 @@ def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None, end=0.0)
     z = _Iterate(y0, slack, np.ones(at.p.size), np.zeros(at.q.size))
     hessian = hessian or (lambda *a: conditions.lagrangian_yy(problem, *a))
     start = best = None
+    mark = (np.inf, 0)  # the last residual that halved the one before it, and when
     for k in range(maxiter + 1):
         r, at = _residuals(problem, x, z, end)
         if not np.isfinite(r).all():
@@ -67,7 +68,9 @@ def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None, end=0.0)
         error = np.abs(r).max(initial=0.0) / start
         if best is None or error < best[0]:
             best = (error, z)
-        if error <= tol or k == maxiter or np.abs(z.y).max() > 1e15:
+        if error <= 0.5 * mark[0]:
+            mark = (error, k)
+        if error <= tol or k == maxiter or k > mark[1] + 20 or np.abs(z.y).max() > 1e15:
             break
         step = _step(problem, x, z, at, r, hessian, end)
         moved = None if step is None else _line_search(problem, x, z, *step)
@@ -93,7 +96,10 @@ def _step(problem, x, z, at, r, hessian, end):
     """(step, tau >= end) with tau from the affine step; None if the matrix defeats the factorisation."""
     m, k, l = z.y.size, z.s.size, z.nu.size
     r_d, r_p, r_q, r_c = np.split(r, [m, m + k, m + k + l])
-    W = z.mu / z.s
+    with np.errstate(all="ignore"):
+        W = z.mu / z.s
+    if not np.isfinite(W).all():
+        return None
     solve = _factor(hessian(x, z.y, z.mu, z.nu), at, W)
     if solve is None:
         return None
@@ -134,6 +140,8 @@ def _factor(H, at, W):
     K[:m, :m] = H + (at.p_y.T * W) @ at.p_y
     K[m:, :m], K[:m, m:] = at.q_y, at.q_y.T
     ridge = 0.0
+    if not np.isfinite(K).all():
+        return None
     for _ in range(4):
         K[np.arange(m), np.arange(m)] += ridge
         K[np.arange(m, m + l), np.arange(m, m + l)] -= ridge
@@ -155,7 +163,7 @@ def _line_search(problem, x, z, step, tau):
     fraction = 1 - min(0.01, tau) if z.s.size else 1.0
     t_primal, t_dual = _to_boundary(z.s, step[1], fraction), _to_boundary(z.mu, step[2], fraction)
     here = la.norm(_residuals(problem, x, z, tau)[0])
-    for t in 0.5 ** np.arange(40):
+    for t in 0.5 ** np.arange(30):
         for primal, dual in ((t * t_primal, t * t_dual), (t * min(t_primal, t_dual),) * 2):
             moved = z.moved(step, primal, dual)
             there = la.norm(_residuals(problem, x, moved, tau)[0])
