@@ -12,6 +12,7 @@ import numpy as np
 from . import certificates
 from .errors import ArgumentError, unknown
 from .estimators import ESTIMATORS
+from .linear import METHODS
 from .lower.solve import check_tolerances, solve_view
 from .problem import as_vector, counted
 from .results import Hypergradient, LowerSolution, Status
@@ -164,6 +165,7 @@ def _newton(view, x, lower, estimate, options):
     if estimate.status in (Status.UNDEFINED, Status.MINIMUM_NORM, Status.NOT_A_MINIMUM):
         return None
     linear = options.get("linear", "auto")
+    linear = linear if linear in METHODS else "auto"
     return certificates.newton_difference(view, x, lower.y, linear, lower.factor)
 
 
