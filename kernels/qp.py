@@ -28,6 +28,21 @@ def dot(a, b, size):
 
 
 @njit(cache=True)
+def copy_row(a, b, size):
+    """b_i <- a_i for i < size, in place. (Slice assignment would triple the compile time.)"""
+    for i in range(size):
+        b[i] = a[i]
+
+
+@njit(cache=True)
+def copy_block(A, B):
+    """B <- A on the leading block of A's shape (k, n), in place."""
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            B[i, j] = A[i, j]
+
+
+@njit(cache=True)
 def cholesky(P):
     """(L, ok): P = L L', P (n, n), L lower; ok is False if a pivot falls below n eps max diag(P)."""
     n = P.shape[0]
@@ -79,7 +94,7 @@ def remove_row(R, k, j):
 
 @njit(cache=True)
 def dual_active_set(M, S, d, p, tol, maxiter):
-    """(code, W (k,), lam (k,), R (k, k), ray (m,)): min 1/2 |u|^2 with M_i u = d_i (i < p), M_i u <= d_i (i >= p).
+    """(code, W (k,), R (k, k) in the corner of its array, ray (m,)): min 1/2 |u|^2 with M_i u = d_i (i < p), M_i u <= d_i (i >= p).
 
     M (m, n) has rows of length one (or zero); S = M M' (m, m), or (0, 0) to form its rows when needed. A row counts as
     violated below -tol_i. u = -M_W' lam. If infeasible, `ray` has ray'M = 0, ray'd < 0 and ray_i >= 0 for i >= p.
@@ -95,7 +110,7 @@ def dual_active_set(M, S, d, p, tol, maxiter):
     k = 0
     i, own, code = -1, 0.0, MAXITER
     for iteration in range(maxiter):
-        s[:] = d
+        copy_row(d, s, m)
         for j in range(k):
             row, value = rows[slot[W[j]]], lam[j]
             for c in range(m):
@@ -116,12 +131,13 @@ def dual_active_set(M, S, d, p, tol, maxiter):
                 break
             if not full:
                 slot[i] = free[k]
-                rows[slot[i]] = M @ M[i]
+                for c in range(m):
+                    rows[slot[i], c] = dot(M[c], M[i], n)
         gram = rows[slot[i]]
         for j in range(k):
             r[j] = gram[W[j]]
         lower_solve(R, k, r)
-        column[:k] = r[:k]
+        copy_row(r, column, k)
         pivot = gram[i] - dot(r, r, k)
         upper_solve(R, k, r)
         slack = s[i] + own * gram[i]
@@ -161,7 +177,7 @@ def dual_active_set(M, S, d, p, tol, maxiter):
             if not full:
                 free[k + 1] = released
         else:  # full step: row i enters, the multipliers are solved afresh
-            R[k, :k] = column[:k]
+            copy_row(column, R[k], k)
             R[k, k] = np.sqrt(pivot)
             W[k], done[i] = i, True
             k += 1
@@ -170,7 +186,7 @@ def dual_active_set(M, S, d, p, tol, maxiter):
             lower_solve(R, k, lam)
             upper_solve(R, k, lam)
             i = -1
-    return code, W[:k].copy(), lam[:k].copy(), R[:k, :k].copy(), ray
+    return code, W[:k], R, ray
 
 
 @njit(cache=True)
@@ -217,22 +233,25 @@ def residual_dot(c, row, x):
 def kkt_residual(P, N, w, u, a, c):
     """(a - P w - N'u, c - N w) in twice the working precision; P (n, n) symmetric, N (k, n)."""
     n, k = P.shape[0], N.shape[0]
-    hi, lo = a.copy(), np.zeros(n)
+    hi, lo, bottom = np.empty(n), np.zeros(n), np.empty(k)
+    copy_row(a, hi, n)
     for j in range(n):
         add_product(hi, lo, P[j], w[j])
     for j in range(k):
         add_product(hi, lo, N[j], u[j])
-    bottom = np.empty(k)
     for j in range(k):
         bottom[j] = residual_dot(c[j], N[j], w)
-    return hi + lo, bottom
+    for i in range(n):
+        hi[i] += lo[i]
+    return hi, bottom
 
 
 @njit(cache=True)
 def range_solve(L, MW, R, sigma, a, c):
-    """(w, u) with P w + N'u = a, N w = c from P = L L', N = diag(sigma) M_W L', R R' = M_W M_W'."""
-    n, k = L.shape[0], R.shape[0]
-    w, u = a.copy(), np.empty(k)
+    """(w, u) with P w + N'u = a, N w = c (k,) from P = L L', N = diag(sigma) M_W L', R R' = M_W M_W' (leading k rows of each)."""
+    n, k = L.shape[0], c.shape[0]
+    w, u = np.empty(n), np.empty(k)
+    copy_row(a, w, n)
     lower_solve(L, n, w)
     for j in range(k):
         u[j] = dot(MW[j], w, n) - c[j] / sigma[j]
@@ -247,14 +266,28 @@ def range_solve(L, MW, R, sigma, a, c):
 
 
 @njit(cache=True)
+def largest(a):
+    """max_i |a_i| of a (n,), 0 if empty."""
+    value = 0.0
+    for i in range(a.shape[0]):
+        value = max(value, abs(a[i]))
+    return value
+
+
+@njit(cache=True)
 def refined_solve(P, N, L, MW, R, sigma, a, c, steps):
-    """(w, u) with P w + N'u = a, N w = c: range-space solve and `steps` refinements with doubled residuals."""
+    """(w, u) with P w + N'u = a, N w = c: range-space solve and up to `steps` refinements with doubled residuals."""
     w, u = range_solve(L, MW, R, sigma, a, c)
     for _ in range(steps):
         top, bottom = kkt_residual(P, N, w, u, a, c)
         dw, du = range_solve(L, MW, R, sigma, top, bottom)
-        w += dw
-        u += du
+        last = largest(dw) <= 1e-10 * largest(w) and largest(du) <= 1e-10 * largest(u)
+        for i in range(w.shape[0]):
+            w[i] += dw[i]
+        for j in range(u.shape[0]):
+            u[j] += du[j]
+        if last:  # the next correction would be below the rounding of w and u
+            break
     return w, u
 
 
@@ -262,7 +295,8 @@ def refined_solve(P, N, L, MW, R, sigma, a, c, steps):
 def transform(L, q, N, r):
     """(M (m, n), sigma (m,), d (m,), tol (m,)): M = N L^{-T} with rows of length one, d the shifted right-hand side."""
     m, n = N.shape
-    M, sigma = N.copy(), np.ones(m)
+    M, sigma = np.empty((m, n)), np.ones(m)
+    copy_block(N, M)
     for i in range(m):
         lower_solve(L, n, M[i])
         length = np.sqrt(dot(M[i], M[i], n))
@@ -278,7 +312,8 @@ def transform(L, q, N, r):
 def shift(L, q, M, sigma, r):
     """(d, tol): d = r / sigma + M L^{-1} q (m,) and the rounding level of each row."""
     m, n = M.shape
-    c = q.copy()
+    c = np.empty(n)
+    copy_row(q, c, n)
     lower_solve(L, n, c)
     length = np.sqrt(dot(c, c, n))
     d, tol = np.empty(m), np.empty(m)
@@ -289,16 +324,7 @@ def shift(L, q, M, sigma, r):
 
 
 @njit(cache=True)
-def largest(a):
-    """max_i |a_i| of a (n,), 0 if empty."""
-    value = 0.0
-    for i in range(a.shape[0]):
-        value = max(value, abs(a[i]))
-    return value
-
-
-@njit(cache=True)
-def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, force):
+def audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW, sigma, force):
     """(residual, margin, weak): the largest relative KKT residual, min_i max(mu_i, slack_i), the count of weak rows.
 
     A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums:
@@ -306,7 +332,7 @@ def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, force):
     """
     m, n = N.shape
     k, worst, margin, weak = W.shape[0], 0.0, np.inf, 0
-    size_P, size_q, size_y = largest(P.ravel()), largest(q), largest(y)
+    size_P, size_q, size_y = largest(P.ravel()), largest(minus_q), largest(y)
     u, inside = np.empty(k), np.zeros(m, np.bool_)
     for j in range(k):
         u[j], inside[W[j]] = multipliers[W[j]], True
@@ -322,7 +348,12 @@ def audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, force):
         if i >= p and not inside[i]:
             weak += slack[i] <= WEAK * size
             margin = min(margin, max(slack[i], 0.0))
-    top, _ = kkt_residual(P, NW, y, u, -q, c)
+    top = np.empty(n)
+    for i in range(n):
+        top[i] = minus_q[i] - dot(P[i], y, n)
+    for j in range(k):
+        for i in range(n):
+            top[i] -= u[j] * NW[j, i]
     size = size_q + size_P * np.sqrt(dot(y, y, n)) + 1e-300
     return max(worst, largest(top) / size), margin, weak
 
@@ -335,12 +366,17 @@ def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
     relative pivot of L and R: below 1e-4 the factor has lost half the digits and another one should serve the adjoint.
     """
     m, n = N.shape
-    code, W, lam, R, ray = dual_active_set(M, S, d, p, tol, 50 + 10 * (m + n))
+    code, W, R, ray = dual_active_set(M, S, d, p, tol, 50 + 10 * (m + n))
     k = W.shape[0]
     NW, MW, scale, c = np.empty((k, n)), np.empty((k, n)), np.empty(k), np.empty(k)
+    minus_q = np.empty(n)
+    for i in range(n):
+        minus_q[i] = -q[i]
     for j in range(k):
-        NW[j], MW[j], scale[j], c[j] = N[W[j]], M[W[j]], sigma[W[j]], r[W[j]]
-    y, u = refined_solve(P, NW, L, MW, R, scale, -q, c, 2)
+        copy_row(N[W[j]], NW[j], n)
+        copy_row(M[W[j]], MW[j], n)
+        scale[j], c[j] = sigma[W[j]], r[W[j]]
+    y, u = refined_solve(P, NW, L, MW, R, scale, minus_q, c, 2)
     multipliers, slack = np.zeros(m), np.empty(m)
     active, low, high, pivot = np.zeros(m - p, np.bool_), np.inf, 0.0, 1.0
     for j in range(n):
@@ -351,11 +387,11 @@ def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
         if W[j] >= p:
             active[W[j] - p] = True
     for i in range(m):
-        slack[i] = residual_dot(r[i], N[i], y)
+        slack[i] = r[i] - dot(N[i], y, n)
     force = 1e-300  # the size of d before cancellation, on the rows in force
     for j in range(k):
         force = max(force, tol[W[j]] / (200.0 * EPS))
-    residual, margin, weak = audit(P, q, N, r, p, y, multipliers, slack, W, NW, c, sigma, force)
+    residual, margin, weak = audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW, sigma, force)
     if code == OPTIMAL and not residual < 1e-11:
         code = INACCURATE
     for i in range(m):
@@ -377,7 +413,10 @@ def stack(A, b, G, h):
     """(N, r): the rows of A over those of G, and b over h."""
     p, m, n = A.shape[0], A.shape[0] + G.shape[0], A.shape[1]
     N, r = np.empty((m, n)), np.empty(m)
-    N[:p], N[p:], r[:p], r[p:] = A, G, b, h
+    copy_block(A, N)
+    copy_block(G, N[p:])
+    copy_row(b, r, p)
+    copy_row(h, r[p:], m - p)
     return N, r
 
 
@@ -418,7 +457,7 @@ def vjp_dense(P, N, L, MW, R, sigma, W, m, y, multipliers, y_bar, row_bar, refin
 
     K (w, v_W) = (y_bar, row_bar_W); rows outside W have zero gradients. N (k, n) are the rows of W; N_bar (m, n).
     """
-    n, k = y.shape[0], W.shape[0]
+    n, k = y.shape[0], N.shape[0]
     c = np.empty(k)
     for j in range(k):
         c[j] = row_bar[W[j]]
@@ -433,7 +472,9 @@ def vjp_dense(P, N, L, MW, R, sigma, W, m, y, multipliers, y_bar, row_bar, refin
         lam, vj = multipliers[i], v[j]
         for c_ in range(n):
             N_bar[i, c_] = -(lam * w[c_] + vj * y[c_])
-    return P_bar, -w, N_bar, r_bar
+    for i in range(n):
+        w[i] = -w[i]
+    return P_bar, w, N_bar, r_bar
 
 
 @njit(cache=True, parallel=True)
@@ -455,10 +496,15 @@ def solve_batch(P, q, G, h, A, b):
             P[i % P.shape[0]], q[i % q.shape[0]], G[i % G.shape[0]], h[i % h.shape[0]], A[i % A.shape[0]], b[i % b.shape[0]]
         )
         plain[i] = answer[0] == OPTIMAL and answer[6] == 0 and answer[7] > 1e-4
-        y[i], lam[i], active[i], residual[i], margin[i] = answer[1], answer[2], answer[3], answer[4], answer[5]
-        k = answer[8].shape[0]
-        count[i], W[i, :k], M[i, :k], R[i, :k, :k], sigma[i, :k] = k, answer[8], answer[10], answer[11], answer[12]
-        L[i] = answer[14]
+        count[i], residual[i], margin[i] = answer[8].shape[0], answer[4], answer[5]
+        copy_row(answer[1], y[i], n)
+        copy_row(answer[2], lam[i], m)
+        copy_row(answer[3], active[i], h.shape[1])
+        copy_row(answer[8], W[i], count[i])
+        copy_row(answer[12], sigma[i], count[i])
+        copy_block(answer[10], M[i])
+        copy_block(answer[11], R[i])
+        copy_block(answer[14], L[i])
     return plain, y, lam, active, residual, margin, count, W, M, R, sigma, L
 
 
@@ -469,13 +515,15 @@ def vjp_batch(P, G, A, y, lam, count, W, M, R, sigma, L, y_bar, row_bar, refine)
     m, p = lam.shape[1], A.shape[1]
     P_bar, q_bar, N_bar, r_bar = np.empty((B, n, n)), np.empty((B, n)), np.empty((B, m, n)), np.empty((B, m))
     for i in prange(B):
-        k = count[i]
-        N = np.empty((k, n))
-        Gi, Ai = G[i % G.shape[0]], A[i % A.shape[0]]
-        for j in range(k):
-            N[j] = Ai[W[i, j]] if W[i, j] < p else Gi[W[i, j] - p]
-        Ri = R[i, :k, :k].copy()
-        P_bar[i], q_bar[i], N_bar[i], r_bar[i] = vjp_dense(
-            P[i % P.shape[0]], N, L[i], M[i, :k], Ri, sigma[i, :k], W[i, :k], m, y[i], lam[i], y_bar[i], row_bar[i], refine
+        N = np.empty((count[i], n))
+        for j in range(count[i]):
+            row = W[i, j]
+            copy_row(A[i % A.shape[0], row] if row < p else G[i % G.shape[0], row - p], N[j], n)
+        answer = vjp_dense(
+            P[i % P.shape[0]], N, L[i], M[i], R[i], sigma[i], W[i], m, y[i], lam[i], y_bar[i], row_bar[i], refine
         )
+        copy_block(answer[0], P_bar[i])
+        copy_row(answer[1], q_bar[i], n)
+        copy_block(answer[2], N_bar[i])
+        copy_row(answer[3], r_bar[i], m)
     return P_bar, q_bar, N_bar, r_bar

@@ -141,7 +141,7 @@ def _lift(value, name, ndim, finite=True):
 
 
 def _stack(value, shape, name):
-    array = np.ascontiguousarray(value, np.float64)
+    array = np.require(value, np.float64, ["C", "W"])
     if array.shape != shape:
         raise ShapeError(f"{name} must have shape {shape}, got {array.shape}")
     if not np.isfinite(array).all():

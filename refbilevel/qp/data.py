@@ -81,7 +81,7 @@ def read(P, q, G, h, A, b, densify=200):
 
 
 def _zero(P, n):
-    if P is None or (np.ndim(P) == 0 and not sparse.issparse(P) and P == 0):
+    if P is None or (np.isscalar(P) and P == 0):
         return np.zeros((n, n)) if n <= 200 else sparse.csr_array((n, n))
     return P
 
@@ -97,7 +97,7 @@ def _array(value, name, ndim, finite=True):
         raise DtypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim != ndim:
         raise ShapeError(f"{name} must be {ndim}-D, got shape {array.shape}")
-    array = np.ascontiguousarray(array, np.float64)
+    array = np.require(array, np.float64, ["C", "W"])  # a read-only array would be one more specialisation to compile
     if np.isnan(array).any() or (finite and np.isinf(array).any()):
         index = np.unravel_index(int(np.argmin(np.isfinite(array))), array.shape)
         raise ArgumentError(f"{name} must be finite, but {name}[{', '.join(map(str, index))}] is {array[index]}; mend the data")
@@ -108,7 +108,8 @@ def _matrix(value, name):
     if value is None:
         return None
     if sparse.issparse(value):
-        _array(value.data if value.format != "dok" else value.tocoo().data, f"{name}.data", 1)
+        value = sparse.csr_array(value)
+        _array(value.data, f"{name}.data", 1)
         return value
     return _array(value, name, 2)
 
@@ -118,7 +119,7 @@ def _form(M, n, keep_sparse):
         M = np.zeros((0, n))
     if keep_sparse:
         return sparse.csr_array(M, dtype=np.float64)
-    return np.ascontiguousarray(M.toarray() if sparse.issparse(M) else M, np.float64)
+    return np.require(M.toarray() if sparse.issparse(M) else M, np.float64, ["C", "W"])
 
 
 def _check_rows(matrix, vector, n, names, right):

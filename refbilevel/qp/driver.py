@@ -19,7 +19,7 @@ from .factor import RangeFactor, factorize
 from .solution import QPSolution, _expand
 
 METHODS = ("auto", "active_set", "clarabel", "osqp", "highs")
-SMALL = 64  # above this size LAPACK prepares the active-set method
+SMALL = 256  # above this size LAPACK prepares the active-set method
 _NO_ROWS = np.zeros(0)
 
 
@@ -70,8 +70,12 @@ def solve_qp(P, q, G=None, h=None, A=None, b=None, *, method="auto", tol=1e-9):
 def _plain(P, q, G, h, A, b):
     """True if the blocks present are float64 C-contiguous arrays of fitting shapes, small enough for one kernel call."""
     for block in (P, q, G, h, A, b):
-        if block is not None and not (type(block) is np.ndarray and block.dtype == np.float64 and block.flags.c_contiguous):
-            return False
+        if block is not None:
+            if type(block) is not np.ndarray or block.dtype != np.float64:
+                return False
+            flags = block.flags
+            if not (flags.c_contiguous and flags.writeable and flags.aligned):
+                return False
     if P is None or q is None or q.ndim != 1 or not 0 < q.size <= SMALL or P.shape != (q.size, q.size):
         return False
     return _fits(G, h, q.size) and _fits(A, b, q.size)
@@ -80,7 +84,7 @@ def _plain(P, q, G, h, A, b):
 def _fits(matrix, vector, n):
     if matrix is None:
         return vector is None
-    return vector is not None and vector.ndim == 1 and matrix.shape == (vector.size, n) and vector.size <= 8 * SMALL
+    return vector is not None and vector.ndim == 1 and matrix.shape == (vector.size, n) and vector.size <= 2048
 
 
 def _small(P, q, G, h, A, b):

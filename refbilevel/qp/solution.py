@@ -295,10 +295,10 @@ def _not_a_number(solution):
 
 def _cotangent(value, size, name):
     array = np.asarray(value)
-    if array.dtype != np.float64 or array.ndim != 1 or not array.flags.c_contiguous:
+    if array.dtype != np.float64 or array.ndim != 1 or not (array.flags.c_contiguous and array.flags.writeable):
         if array.dtype.kind not in "fiub":
             raise ArgumentError(f"{name} must hold real numbers, got dtype {array.dtype}")
-        array = np.ascontiguousarray(array, np.float64)
+        array = np.require(array, np.float64, ["C", "W"])
         if array.ndim == 0 or (size == 1 and array.size == 1):
             array = array.reshape(-1)
     if array.shape != (size,):
