@@ -234,6 +234,12 @@ def _norms(K, N, w):
     return float(max(sizes) / min(sizes)), float(np.linalg.norm(_numpy(N), 2) * mp.norm(mp.matrix(w), 2))
 
 
+def _attainable(condition, direct, indirect, gradient):
+    """15.95 - log10(condition) - log10(cancellation); where the gradient is zero, the digits are absolute ones."""
+    parts, size = float(mp.norm(direct, 2)) + indirect, float(mp.norm(gradient, 2))
+    return round(float(15.95 - np.log10(condition) - np.log10(max(parts / (size or 1.0), 1.0))), 2)
+
+
 def _text(value):
     """mpmath numbers (and lists of them) as strings of 25 digits; the rest as it is."""
     if isinstance(value, list):
@@ -256,11 +262,9 @@ def _hypergradient(point, active):
 def _answer(status, point, y, mu, nu, active, **more):
     gradient, K, N, w = _hypergradient(point, active)
     condition, indirect = _norms(K, N, w)
-    cancellation = (float(mp.norm(point.gradient(point.f, "x"), 2)) + indirect) / max(float(mp.norm(gradient, 2)), 1e-300)
-    attainable = 15.95 - np.log10(condition) - np.log10(max(cancellation, 1.0))
     return _record(
         status, point, y, mu, nu, gradient=list(gradient), condition=float(f"{condition:.4g}"),
-        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=round(float(attainable), 2), **more,
+        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=_attainable(condition, point.gradient(point.f, "x"), indirect, gradient), **more,
     )  # fmt: skip
 
 
@@ -313,10 +317,9 @@ def _singular(spec, start):
     w = _pseudo(K, right)
     condition, indirect = _norms(K, N, w)
     gradient = point.gradient(point.f, "x") - N.T * w
-    cancellation = (float(mp.norm(point.gradient(point.f, "x"), 2)) + indirect) / float(mp.norm(gradient, 2))
     return _record(
         "minimum_norm", point, y, [], [], gradient=list(gradient), condition=float(f"{condition:.4g}"),
-        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=round(float(15.95 - np.log10(condition * max(cancellation, 1))), 2),
+        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=_attainable(condition, point.gradient(point.f, "x"), indirect, gradient),
     )  # fmt: skip
 
 
@@ -391,11 +394,10 @@ def _layer(spec, start):
     direct = outer.gradient(f, "x")
     gradient = direct - N.T * mp.matrix(w)
     condition, indirect = _norms(K, N, w)
-    cancellation = (float(mp.norm(direct, 2)) + indirect) / float(mp.norm(gradient, 2))
     return {
         "status": "converged", "objective": f.value, "y": u[: n + m], "v": u[n + m :], "mu": [], "nu": [], "direct": list(direct),
         "gradient": list(gradient), "condition": float(f"{condition:.4g}"), "indirect_scale": float(f"{indirect:.6g}"),
-        "attainable_digits": round(float(15.95 - np.log10(condition * max(cancellation, 1))), 2),
+        "attainable_digits": _attainable(condition, direct, indirect, gradient),
     }  # fmt: skip
 
 

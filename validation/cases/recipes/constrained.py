@@ -288,7 +288,7 @@ def lasso(difficulty, instance):
     x = 0.5 * ints(rng, n, bound=2) + (-12.0 if "ill-conditioned" in tags else 2.5 if "margin" in tags else 0.0)
     if "margin" in tags:
         x = _near_kink(A, t, x)
-    y, mu = _lasso_solution(A, t, np.exp(E @ x), k)
+    y, mu = lasso_solution(A, t, np.exp(E @ x), sign)
     spec = record(
         "lasso", difficulty, instance, n, sign.shape[1], "lasso with log-penalties, as y = (u, v) >= 0 and beta = u - v" if k > 1 else "nonnegative lasso",
         tags=tags, x=x, f=[direct(n, rng), {"kind": "loss", "loss": "square", "A": ints(rng, k + 2, k) @ sign, "c": ints(rng, k + 2)}],
@@ -298,25 +298,25 @@ def lasso(difficulty, instance):
     return spec, {"y": y, "mu": mu, "nu": []}
 
 
-def _lasso_solution(A, t, weights, k):
-    """(y, mu) by trying every pattern of signs: a start for certification."""
-    for signs in product((0, 1) if k == 1 else (0, 1, -1), repeat=k):
+def lasso_solution(A, t, weights, sign):
+    """(y, mu) of min |A beta - t|^2/2 + weights.|beta|, beta = sign @ y, by trying every pattern of signs: a start for certification."""
+    k = len(weights)
+    nonnegative = sign.shape[1] == k
+    for signs in product((0, 1) if nonnegative else (0, 1, -1), repeat=k):
         signs = np.array(signs, float)
         S, beta = signs != 0, np.zeros(k)
         beta[S] = np.linalg.solve(A[:, S].T @ A[:, S], A[:, S].T @ t - weights[S] * signs[S])
         slope = A.T @ (A @ beta - t)
-        if (np.sign(beta) == signs).all() and (np.abs(slope) <= weights + 1e-9).all():
+        if (np.sign(beta) == signs).all() and ((-slope if nonnegative else np.abs(slope)) <= weights + 1e-9).all():
             break
-    if k == 1:
-        return beta, (beta == 0) * (weights + slope)
-    y = np.concatenate([np.maximum(beta, 0), np.maximum(-beta, 0)])
-    return y, np.concatenate([weights + slope, weights - slope]) * (y == 0)
+    y = beta if nonnegative else np.concatenate([np.maximum(beta, 0), np.maximum(-beta, 0)])
+    return y, (np.abs(sign).T @ weights + sign.T @ slope) * (y == 0)
 
 
 def _near_kink(A, t, x):
     """x with the penalty of one unselected coordinate within about 1e-6 of selecting it."""
     k = len(x)
-    y, _ = _lasso_solution(A, t, np.exp(x), k)
+    y, _ = lasso_solution(A, t, np.exp(x), np.hstack([np.eye(k), -np.eye(k)]))
     out = [j for j in range(k) if y[j] == y[k + j] == 0]
     if not out:
         raise ValueError("no unselected coordinate; choose other data")

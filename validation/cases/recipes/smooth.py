@@ -205,7 +205,7 @@ def fixed_point(difficulty, instance):
         "fixed-point", difficulty, instance, n, m, "y = tanh(Wy + Ux + b), W not symmetric; as a minimisation g = |y - T(x, y)|^2/2",
         tags=[*tags, "nonsymmetric", "nonlinear"], x=x, f=[upper(rng, n, m)], g=[{"kind": "fixed_point", "W": W, "U": U, "b": b}],
     )  # fmt: skip
-    return spec, {"y": _fixed_point(W, U @ x + b)}
+    return spec, {"y": solve_fixed_point(W, U @ x + b)}
 
 
 def _slopes(rng, m, gain, corner):
@@ -221,7 +221,7 @@ def _slopes(rng, m, gain, corner):
             return W
 
 
-def _fixed_point(W, b):
+def solve_fixed_point(W, b):
     """Newton on y = tanh(Wy + b) along b = t b, from 0."""
     y = np.zeros(len(b))
     for t in np.linspace(0, 1, 21):
