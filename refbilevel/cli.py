@@ -70,13 +70,13 @@ def _add_solve(commands):
 
 
 def _solve(arguments):
-    from .outer import solve_all
+    from .outer import solve_command
 
     if arguments.all:
-        return solve_all.command_all(arguments)
+        return solve_command.command_all(arguments)
     if arguments.file is None:
         raise BilevelError("give a problem file or name, or --all")
-    return solve_all.command_one(arguments)
+    return solve_command.command_one(arguments)
 
 
 def _add_list(commands):
@@ -86,6 +86,8 @@ def _add_list(commands):
     listing.add_argument("--class", dest="class_", help="problems of one class, e.g. LP-QP")
     listing.add_argument("--difficulty", help="problems of one difficulty, e.g. regular")
     listing.add_argument("--coupling", choices=["yes", "no"], help="problems with or without coupling constraints")
+    for size, what in (("n", "upper"), ("m", "lower")):
+        listing.add_argument(f"-{size}", metavar="SIZE", help=f"problems with this {what} size, or a range as 2:5")
     listing.set_defaults(run=_list)
 
 
@@ -95,11 +97,12 @@ def _list(arguments):
 
         print(as_markdown() if arguments.markdown else as_text())
     elif arguments.what == "problems":
-        from .problems import catalogue
+        from .problems.loading import catalogue, parse_range
 
         coupling = None if arguments.coupling is None else arguments.coupling == "yes"
-        for row in catalogue(class_=arguments.class_, difficulty=arguments.difficulty, coupling=coupling):
-            print(f"{row['name']:<32} {row['class']:<24} n={row['n']:<3} m={row['m']:<3} {row['difficulty']}")
+        sizes = {name: parse_range(getattr(arguments, name)) for name in ("n", "m")}
+        for row in catalogue(class_=arguments.class_, difficulty=arguments.difficulty, coupling=coupling, **sizes):
+            print(f"{row.name:<32} {row.class_:<24} n={row.n:<3} m={row.m:<3} {'coupling' if row.coupling else '':<9} {row.difficulty}")
     else:
         from .validation.cli import list_checks
 

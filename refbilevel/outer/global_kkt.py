@@ -54,7 +54,8 @@ class KKT:
         """(x, y, mu, nu) in the problem's own units."""
         n, m, k = self.n, self.m, self.k
         mu = w[n + m : n + m + k] * self.objective_scale / self.row_scale
-        return w[:n], w[n : n + m], mu, w[n + m + k :] * self.objective_scale
+        w = w + 0.0  # never -0.0
+        return w[:n], w[n : n + m], mu + 0.0, w[n + m + k :] * self.objective_scale
 
     def scaled_multipliers(self, w):
         return w[self.n + self.m : self.n + self.m + self.k]

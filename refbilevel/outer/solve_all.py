@@ -44,7 +44,7 @@ class Row:
     message: str = ""
 
 
-def solve_all(names=None, *, time_limit=60.0, starts=20, local=True, seed=0, tell=None):
+def solve_all(names=None, *, time_limit=60.0, starts=20, local=True, prefer_local=False, seed=0, tell=None):
     """One `Row` a problem.
 
     Parameters
@@ -57,6 +57,8 @@ def solve_all(names=None, *, time_limit=60.0, starts=20, local=True, seed=0, tel
         Random starts for each problem that goes to `minimize`.
     local : bool
         False leaves those problems out.
+    prefer_local : bool
+        True sends every problem to `minimize`.
     seed : int
         Of the starts.
     tell : callable(Row), optional
@@ -70,7 +72,7 @@ def solve_all(names=None, *, time_limit=60.0, starts=20, local=True, seed=0, tel
     rows = []
     for record in _records(names):
         problem = from_record(record)
-        globally = _takes_global(problem)
+        globally = takes_global(problem) and not prefer_local
         if not (globally or local):
             continue
         rows.append(_solve_globally(problem, record, time_limit) if globally else _solve_locally(problem, record, starts, seed))
@@ -89,7 +91,8 @@ def _records(names):
     return records
 
 
-def _takes_global(problem):
+def takes_global(problem):
+    """Whether `minimize_global` reads this problem."""
     try:
         check_global(problem)
     except ArgumentError:
@@ -110,27 +113,39 @@ def _solve_globally(problem, record, time_limit):
 
 
 def _solve_locally(problem, record, starts, seed):
-    """The best accepted point of `minimize` over the starts."""
+    started = time.perf_counter()
+    try:
+        best = best_of(problem, starts, seed)
+    except BilevelError as error:
+        return _refused(record, "minimize", error, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return _row(record, best, best.get("method", "minimize"), np.nan, np.nan, best.get("nit", 0), seconds, best.status)
+
+
+def best_of(problem, starts, seed):
+    """The best result of `minimize` over random starts, accepted points before rejected ones, with `.recheck` and `.residual`.
+
+    Raises what `minimize` raised if every start failed.
+    """
     from .minimize_ import minimize
 
-    started, best, last = time.perf_counter(), None, None
+    best, failure = None, None
     for x0 in start_points(problem, starts, np.random.default_rng(seed)):
         try:
             result = minimize(problem, x0)
         except BilevelError as error:
-            last = error
+            failure = error
             continue
         if not (np.isfinite(result.fun) and np.isfinite(result.x).all() and np.isfinite(result.y).all()):
+            failure = failure or ArgumentError(f"minimize gave no finite point: {result.message}")
             continue
-        result.residual = recheck(problem, result.x, result.y).residual
+        result.recheck = recheck(problem, result.x, result.y)
+        result.residual = result.recheck.residual
         if best is None or (result.residual > ACCURATE, result.fun) < (best.residual > ACCURATE, best.fun):
             best = result
-    seconds = time.perf_counter() - started
-    if best is None and last is not None:
-        return _refused(record, "minimize", last, seconds)
     if best is None:
-        return _line(record, "minimize", np.nan, seconds=seconds, verdict="none", message="No start gave a finite point.")
-    return _row(record, best, best.get("method", "minimize"), np.nan, np.nan, best.get("nit", 0), seconds, best.status)
+        raise failure
+    return best
 
 
 def start_points(problem, count, rng):

@@ -9,6 +9,7 @@ become `bounds`; all other rows keep the file's order.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import json
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import SchemaError, unknown
+from ..errors import ArgumentError, SchemaError, UnknownOption, unknown
 from ..problem import BilevelProblem
 from .expression_oracles import Expression, ExpressionLagrangian, ExpressionRows
 from .expressions import Graph, parse
@@ -74,7 +75,10 @@ def read_record(path_or_name):
     for entry in _read(DATA / "_infeasible.json")["problems"]:
         if entry["name"] == str(path_or_name):
             return entry | {"schema": SCHEMA}
-    raise unknown("problem", path_or_name, [info.name for info in catalogue()])
+    names = [info.name for info in catalogue()]
+    if not difflib.get_close_matches(str(path_or_name), names, cutoff=0.5):
+        raise UnknownOption(f"there is no file and no shipped problem {str(path_or_name)!r}; refbilevel.problems.catalogue() lists them")
+    raise unknown("problem", path_or_name, names)
 
 
 def _read(path):
@@ -243,3 +247,16 @@ def _fits(value, wanted):
     if isinstance(wanted, tuple) and len(wanted) == 2 and all(isinstance(w, (int, float)) for w in wanted):
         return wanted[0] <= value <= wanted[1]
     return value in wanted
+
+
+def parse_range(text):
+    """A filter of `catalogue` from text: "3" is 3, "2:5" is (2, 5), None stays None."""
+    if text is None:
+        return None
+    try:
+        ends = [int(part) for part in str(text).split(":")]
+    except ValueError:
+        ends = []
+    if len(ends) not in (1, 2):
+        raise ArgumentError(f"a size is a number or a range as 2:5, got {text!r}")
+    return ends[0] if len(ends) == 1 else tuple(ends)
