@@ -12,10 +12,10 @@ def register():
 
     from .cases.record import Case
 
-    st.register_type_strategy(Case, st.deferred(_all))
+    st.register_type_strategy(Case, _all)
 
 
-def _all():
+def _all(type_):
     from .strategies import bilevel_problems
 
     return bilevel_problems("all")

@@ -55,6 +55,8 @@ def test_names_are_checked():
         read_case("{")
     with pytest.raises(SchemaError, match="refbilevel-case/2"):
         read_case('{"schema": "refbilevel-case/2"}')
+    with pytest.raises(SchemaError, match="lacks .*certified"):
+        read_case('{"schema": "refbilevel-case/1"}')
     assert cases(["qp", "smooth"])[0].klass == "qp"
     assert load_case("ridge/average/3").id == "ridge/average/3"
 

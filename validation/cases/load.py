@@ -14,6 +14,10 @@ from .record import Case
 
 SCHEMA = "refbilevel-case/1"
 
+#: what every case file must have
+NEEDED = ("id", "class", "difficulty", "description", "tags", "truth", "n", "m", "x", "f", "certified")
+
+#: class -> (problem, functions) of a record, where g is not the whole lower level
 BUILDERS = {"layer": layer_problem, "combinatorial": choice_problem}
 
 
@@ -33,6 +37,9 @@ def read_case(text, name="case file"):
         raise SchemaError(f"{name} is not valid JSON: {error}") from None
     if not isinstance(spec, dict) or spec.get("schema") != SCHEMA:
         raise SchemaError(f"{name} must have the schema {SCHEMA!r}, got {spec.get('schema') if isinstance(spec, dict) else type(spec).__name__!r}")
+    missing = [key for key in NEEDED if key not in spec]
+    if missing:
+        raise SchemaError(f"{name} lacks {', '.join(missing)}; files exported with certified=False cannot be read as cases")
     return case(spec)
 
 
