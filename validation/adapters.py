@@ -181,7 +181,7 @@ class JaxAdapter(_Framework):
 
     @contextlib.contextmanager
     def running(self):
-        enable = getattr(self.jax, "enable_x64", None) or importlib.import_module("jax.experimental").enable_x64
+        enable = self.jax.enable_x64 if hasattr(self.jax, "enable_x64") else importlib.import_module("jax.experimental").enable_x64
         with enable(True):
             yield
             self.jax.effects_barrier()

@@ -42,6 +42,8 @@ class Diagnosis:
 
     def __str__(self):
         if not self.name:
+            if np.isfinite(self.digits):
+                return f"{self.sentence}: no fault of the formula, an accuracy short of what is attainable"
             return f"no match among {len(MUTANTS)} known-wrong formulas (best {self.runner_up or 'none'}: {self.next_best:.1f} digits)"
         if np.isnan(self.digits):
             return self.sentence
@@ -155,6 +157,9 @@ def _match(evidence, mutants, points):
         return Diagnosis("", "no formula applies", instances=len(evidence))
     best = scores[0]
     twins = [s for s in scores[1:] if s.digits > best.digits - LEAD and len(s.answers) == len(evidence) and all(map(_same, s.answers, best.answers, (e.case for e in evidence)))]
+    right = min(_agreement(e.gradient, t, e.case) for e, t in zip(evidence, truths))
+    if right >= ENOUGH and right > best.digits - LEAD:
+        return Diagnosis("", f"the correct formula, to {right:.1f} digits", digits=right, instances=len(evidence))
     others = [s for s in scores[1:] if s not in twins]
     runner = others[0] if others else None
     next_best = runner.digits if runner else -np.inf
