@@ -44,7 +44,7 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None):
             best = (norm_r, y)
         if norm_r == 0 or (tol is not None and norm_r <= tol):
             status = Status.CONVERGED
-        elif norm_r <= floor and stalled >= (2 if tol is None else 4):
+        elif norm_r <= floor and (stalled >= (2 if tol is None else 4) or tol is None and norm_r <= 1e-6 * floor):
             status = Status.CONVERGED if tol is None else Status.LOWER_STALLED
         elif stalled >= 30:
             status = Status.LOWER_STALLED
