@@ -178,9 +178,9 @@ def equality(difficulty, instance):
         P, tags = P - 20.0 * A.T @ A, [*tags, "indefinite"]
     none = np.zeros((0, m))
     parts = linear_program(rng, x, y, P, none, A, np.zeros(0), nu, np.zeros(0))
-    curved = difficulty == "average" and instance > 1 or (difficulty, instance) == ("higher", 3)
+    curved = difficulty == "average" and instance > 1
     if curved:
-        row, slope = quadratic_row(rng, x, y, curvature(rng, m), 0.0)
+        row, slope = quadratic_row(rng, x, y, curvature(rng, m, 2.0**-3), 0.0)
         parts["g"][0]["y"] -= 2.0 * slope
         parts["q"]["curved"], nu, tags = [[row]], np.append(nu, 2.0), [*tags, "nonlinear"]
     spec = record(
@@ -241,7 +241,7 @@ def conic(difficulty, instance):
     x = ints(rng, n)
     y = np.array([2.0, 1.0, 1.0] if difficulty == "lower" else [-1.0, -4.0, 9.0]) if matrix else ints(rng, m, zero=False)
     mu, slack = multipliers(rng, active + 1, active, "margin" in tags)
-    size = 2.0**-8 if "ill-conditioned" in tags else 1.0
+    size = 2.0**-6 if "ill-conditioned" in tags else 1.0
     while True:
         made = [_cone_row(rng, x, y, i, slack[i], size, matrix and i == 0) for i in range(active + 1)]
         if np.linalg.cond(np.array([slope for _, slope in made[:active]])) < 20:

@@ -159,7 +159,7 @@ DEGENERATE_SIZES = {
 
 
 def degenerate_hessian(difficulty, instance):
-    """g depends on y through S y with fewer rows than m, plus (where it converges) a curvature of 2^-6, 2^-14 or 2^-60."""
+    """g depends on y through S y with fewer rows than m, plus (where it converges) a curvature of 2^-6 or 2^-14."""
     rng = stream("degenerate-hessian", difficulty, instance)
     kind, (n, m) = DEGENERATE[difficulty][instance - 1], DEGENERATE_SIZES[difficulty][instance - 1]
     rank = max(m // 2, 1) if m > 1 else 0
@@ -167,12 +167,16 @@ def degenerate_hessian(difficulty, instance):
     S = M + (np.arange(m) >= rank) * ints(rng, rank, m, bound=1, zero=False)
     x, y, B = ints(rng, n), ints(rng, m), ints(rng, rank, n, zero=False)
     g = [{"kind": "loss", "loss": "square", "A": S, "B": B, "c": -S @ y - B @ x}] if rank else [{"kind": "quadratic", "xx": np.eye(n)}]
-    if kind in ("converged", "ill_conditioned"):
-        curvature = 2.0**-60 if kind == "ill_conditioned" else 2.0 ** {"average": -6, "higher": -14}[difficulty]
+    if kind == "converged":
+        curvature = 2.0 ** {"average": -6, "higher": -14}[difficulty]
         g.append({"kind": "quadratic", "yy": curvature * np.eye(m), "y": -curvature * y})
+    if kind == "ill_conditioned":  # graded: E (spd) E with E = diag(1, ..., 2^-30), exact in float64
+        E = 2.0 ** -np.where(np.arange(m) == m - 1, 30.0, 0.0)
+        H, C = E[:, None] * spd(rng, m, 30.0) * E, ints(rng, n, m, zero=False)
+        g = [{"kind": "quadratic", "yy": H, "xy": C, "y": -H @ y - x @ C}]
     T = ints(rng, 2, rank) @ S if kind == "minimum_norm" else ints(rng, 2, m, zero=False)
     spec = record(
-        "degenerate-hessian", difficulty, instance, n, m, f"the Hessian has rank {rank} of {m}: " + DESCRIPTIONS[kind],
+        "degenerate-hessian", difficulty, instance, n, m, DESCRIPTIONS[kind],
         tags=["singular" if kind in ("minimum_norm", "undefined") else "ill-conditioned"], truth=TRUTH[kind], x=x,
         f=[direct(n, rng), {"kind": "loss", "loss": "square", "A": T, "c": ints(rng, 2, bound=5, zero=False) - T @ y}], g=g,
     )  # fmt: skip
@@ -181,10 +185,10 @@ def degenerate_hessian(difficulty, instance):
 
 TRUTH = {"minimum_norm": "singular", "undefined": "singular", "converged": "regular", "ill_conditioned": "ill_conditioned"}
 DESCRIPTIONS = {
-    "minimum_norm": "f sees y only through the range of the Hessian, so the hypergradient is defined although y* is not unique",
-    "undefined": "f_y leaves the range of the Hessian, so the hypergradient is not defined",
-    "converged": "a tiny curvature in the remaining directions makes y* unique",
-    "ill_conditioned": "the curvature in the remaining directions is below rounding of the rest, so no digit is certain",
+    "minimum_norm": "singular Hessian; f sees y only through the range of the Hessian, so the hypergradient is defined although y* is not unique",
+    "undefined": "singular Hessian; f_y leaves the range of the Hessian, so the hypergradient is not defined",
+    "converged": "a Hessian of low rank plus a small multiple of the identity, which makes y* unique",
+    "ill_conditioned": "a graded Hessian, one variable in units 2^30 times too large: condition number beyond 1/eps, so no digit is certain",
 }
 
 #: gain of the map's slope: a contraction, near 1, and (average 3, higher 2) expansive, where iterating the map does not converge
