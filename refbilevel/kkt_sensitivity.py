@@ -78,7 +78,7 @@ class KKTSensitivity(_Outcome):
             return np.full(b.shape, np.nan)
         if not self.local.independent or self.local.flat:
             return kkt.least_squares(self.system, b).x
-        return kkt.solve(self.system, b, self.linear).raise_for_status().x
+        return kkt.solve(self.system, b, self.linear, factor=self.local.factor).raise_for_status().x
 
 
 def kkt_sensitivity(problem, x, *, lower=None, y0=None, tol=None, linear="auto", weak_tol=None):

@@ -47,7 +47,7 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
     """Differentiable: one adjoint solve."""
     S = local.system
     if local.independent:
-        solution = conditions.solve(S, S.rhs(f_y), linear, rtol, maxiter)
+        solution = conditions.solve(S, S.rhs(f_y), linear, rtol, maxiter, local.factor)
     else:
         S = conditions.build(problem, local.x, local.y, local.mu, local.nu, local.near)
         solution = conditions.least_squares(S, S.rhs(f_y))

@@ -14,11 +14,13 @@ small enough constant; the active set is certified if every margin exceeds it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linprog
 
+from .. import linear
 from . import conditions, system
 from .conditions import EPS, ActiveSet
 from .system import System
@@ -41,6 +43,7 @@ class Local:
     residual: float
     independent: bool
     consistent: bool
+    factor: Any
     negative: int | None
     flat: bool
     radius: float
@@ -80,9 +83,9 @@ def analyse(problem, x, lower, weak_tol=None):
     if not independent:
         sets = _drop_implied(sets, near, S)
     S = system.build(problem, x, y, mu, nu, sets.strong)
-    negative, flat, radius, smallest = _spectrum(S, residual, small)
+    factor, negative, flat, radius, smallest = _spectrum(S, residual, small)
     weak_rows = system.stack_rows(at, sets.weak)[0][: sets.weak.size]
-    return Local(x, y, mu, nu, sets, near, S, residual, independent, joint, negative, flat, radius, smallest, weak_rows)
+    return Local(x, y, mu, nu, sets, near, S, residual, independent, joint, factor, negative, flat, radius, smallest, weak_rows)
 
 
 def _weak_tol(problem, x, y, at, mu, nu, H, residual):
@@ -114,22 +117,28 @@ def _drop_implied(sets, near, S):
 
 
 def _spectrum(S, residual, small):
-    """(negative eigenvalues of K, reduced Hessian singular?, Newton-Kantorovich radius, 1/|K^{-1}|) where K is small enough to tell."""
+    """(factor, negative eigenvalues of K, reduced Hessian singular?, Newton-Kantorovich radius, 1/|K^{-1}|) where K is small enough to tell.
+
+    LDL' tells the inertia and a condition estimate; the eigenvalues are asked only where that says K may be singular.
+    """
     if not S.explicit or not small:
-        return None, False, np.nan, np.nan
+        return None, None, False, np.nan, np.nan
     K = S.matrix()
     K = K.toarray() if sparse.issparse(K) else K
     if not np.isfinite(K).all():
-        return None, False, np.nan, np.nan
+        return None, None, False, np.nan, np.nan
+    factor = linear.factorize(K, "ldl")
+    size = np.abs(K).sum(axis=0).max(initial=0.0)
+    floor = EPS * max(size, 1.0) * (1.0 + np.linalg.norm(S.scale))
+    if not factor.singular and factor.condition < 1e12:
+        smallest = size / factor.condition
+        return factor, factor.negative, False, float(2 * max(residual, floor) / smallest), float(smallest)
     eigenvalues = np.linalg.eigvalsh(K)
-    size = np.abs(eigenvalues).max(initial=1.0)
-    null = np.abs(eigenvalues) <= 1e-13 * size * max(1, len(eigenvalues)) ** 0.5
-    r = system.rank(S.A)
-    flat = int(null.sum()) > S.A.shape[0] - r
+    null = np.abs(eigenvalues) <= 1e-13 * np.abs(eigenvalues).max(initial=1.0) * max(1, len(eigenvalues)) ** 0.5
+    dependent = S.A.shape[0] - system.rank(S.A)
     smallest = np.abs(eigenvalues[~null]).min(initial=np.inf)
-    floor = EPS * size * (1.0 + np.linalg.norm(S.scale))
-    radius = 2 * max(residual, floor) / smallest if smallest > 0 else np.inf
-    return int((eigenvalues[~null] < 0).sum()) + (S.A.shape[0] - r), flat, float(radius), float(smallest)
+    negative = int((eigenvalues[~null] < 0).sum()) + dependent
+    return None, negative, int(null.sum()) > dependent, float(2 * max(residual, floor) / smallest), float(smallest)
 
 
 def flat_direction(local):

@@ -21,8 +21,8 @@ METHODS = ("auto", "ldl", "lu", "sparse_lu", "schur", "minres", "gmres", "lsmr")
 DEFINITE_ONLY = ("cg", "cholesky", "fixed_point", "neumann", "one_step")
 
 
-def solve(system, b, method="auto", rtol=None, maxiter=None):
-    """LinearSolution of K w = b, b (N,) or (N, j); "auto": LDL' dense, LU sparse, MINRES for operators."""
+def solve(system, b, method="auto", rtol=None, maxiter=None, factor=None):
+    """LinearSolution of K w = b, b (N,) or (N, j); "auto": LDL' dense (`factor` if given), LU sparse, MINRES for operators."""
     if method in DEFINITE_ONLY:
         raise ArgumentError(f"linear={method!r} needs a definite matrix and the KKT matrix is indefinite; use one of {', '.join(METHODS)}")
     if method not in METHODS:
@@ -38,7 +38,7 @@ def solve(system, b, method="auto", rtol=None, maxiter=None):
     K = system.matrix()
     if method == "auto":
         method = "sparse_lu" if sparse.issparse(K) else "ldl"
-    return linear.solve(K, b, method, rtol=rtol, maxiter=maxiter)
+    return linear.solve(K, b, method, rtol=rtol, maxiter=maxiter, factor=factor if method == "ldl" else None)
 
 
 def least_squares(system, b):

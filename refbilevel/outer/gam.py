@@ -102,4 +102,4 @@ def _by_norm(objective, problem, x, value, g, size, epsilon, max_ambiguous):
     return None
 
 
-gam = OuterMethod("gam", _run, reference="Xu & Zhu 2302.01970, alg. 1", classes=("constrained", "smooth"))
+gam = OuterMethod("gam", _run, reference="Xu & Zhu 2302.01970, alg. 1", classes=("constrained", "smooth"), kinks=True)

@@ -90,8 +90,8 @@ def _result(problem, objective, outcome, status, detail, chosen, why, tol, stric
     norm = objective.projected_norm(x, h.gradient) if np.isfinite(h.gradient).all() else np.nan
     status = status or outcome.status
     detail = detail or outcome.detail
-    if status.success and h.status is Status.DEGENERATE and norm <= tol:  # the least-norm Clarke element vanishes
-        detail = f"{detail} Clarke stationary: {h.detail}".strip()
+    if status.success and h.status is Status.DEGENERATE and (chosen.kinks or norm <= tol):  # the gradient is the least-norm element
+        detail = f"{detail or 'Clarke stationary.'} {h.detail}".strip()
     elif (status.success or status is Status.STALLED and h.status is Status.DEGENERATE) and not h.success:
         status, detail = h.status, h.detail  # at a kink the lower level's status is the reason why nothing more was gained
     parts = [status.message, detail, f"Method {chosen.name}{', ' + why if why else ''}."]

@@ -16,6 +16,7 @@ from ..errors import unknown
 class OuterMethod:
     """One entry of the registry. `constraints`: upper constraints it honours, any of "bounds", "linear", "nonlinear", "coupling".
 
+    `kinks`: it stops at Clarke stationary points, so that an x on a kink of F is no failure.
     `run(objective, x0, **options) -> Outcome`; keyword-only parameters are the method's own options.
     """
 
@@ -24,6 +25,7 @@ class OuterMethod:
     reference: str
     constraints: tuple[str, ...] = ("bounds",)
     classes: tuple[str, ...] = ("smooth", "constrained", "map")
+    kinks: bool = False
 
     def check_options(self, given):
         known = [p.name for p in inspect.signature(self.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
