@@ -14,6 +14,8 @@ Laborieux & Zenke, Holomorphic equilibrium propagation computes exact gradients 
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from ..errors import ArgumentError
@@ -31,24 +33,29 @@ def _complex(oracle, x, y):
         oracle.counts[oracle.name] += 1
     try:
         return np.asarray(call(x, y), complex)
-    except TypeError as error:
+    except (TypeError, np.exceptions.ComplexWarning) as error:
         raise ArgumentError(f"{getattr(oracle, 'name', 'an oracle')} does not accept complex y ({error}); use method='equilibrium'") from error
 
 
 def _refuse_nonanalytic(problem, x, y):
     """Cauchy-Riemann along one direction d: the derivative along i d is i times the derivative along d."""
-    d = np.cos(1.0 + np.arange(y.size))
-    h = 1e-6 * (1.0 + np.linalg.norm(y))
-    for name in ("g_y", "f_y", "g_x", "f_x"):
-        oracle = getattr(problem, name)
-        along = _complex(oracle, x, y + h * d + 0j) - _complex(oracle, x, y - h * d + 0j)
-        across = _complex(oracle, x, y + 1j * h * d) - _complex(oracle, x, y - 1j * h * d)
-        mismatch = np.linalg.norm(across - 1j * along)
-        if mismatch > 1e-4 * np.linalg.norm(along) + 1e3 * EPS * (1.0 + np.linalg.norm(_complex(oracle, x, y + 0j))):
-            raise ArgumentError(
-                f"{name} is not analytic in y (it fails the Cauchy-Riemann equations; abs, conj, vdot, norm and real do); "
-                "write it analytically, or use method='equilibrium'"
-            )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        for name in ("g_y", "f_y", "g_x", "f_x"):
+            _refuse(problem, name, x, y)
+
+
+def _refuse(problem, name, x, y):
+    d, h = np.cos(1.0 + np.arange(y.size)), 1e-6 * (1.0 + np.linalg.norm(y))
+    oracle = getattr(problem, name)
+    along = _complex(oracle, x, y + h * d + 0j) - _complex(oracle, x, y - h * d + 0j)
+    across = _complex(oracle, x, y + 1j * h * d) - _complex(oracle, x, y - 1j * h * d)
+    mismatch = np.linalg.norm(across - 1j * along)
+    if mismatch > 1e-4 * np.linalg.norm(along) + 1e3 * EPS * (1.0 + np.linalg.norm(_complex(oracle, x, y + 0j))):
+        raise ArgumentError(
+            f"{name} is not analytic in y (it fails the Cauchy-Riemann equations; abs, conj, vdot, norm and real do); "
+            "write it analytically, or use method='equilibrium'"
+        )
 
 
 def _equilibrium(problem, x, y, beta, H, linear, maxiter):
