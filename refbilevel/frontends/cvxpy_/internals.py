@@ -46,9 +46,12 @@ def is_affine_atom(node):
 
 
 def numeric(atom, values):
-    """The value of `atom` at the values of its arguments."""
+    """The value of `atom` at the values of its arguments, in the shape it declares (upper_tri, for one, returns another)."""
     value = atom.numeric(list(values))
-    return value if sparse.issparse(value) else np.asarray(value, float)
+    if sparse.issparse(value):
+        return value
+    value = np.asarray(value, float)
+    return value if value.shape == atom.shape else value.reshape(atom.shape, order="F")
 
 
 def partials(atom, values):

@@ -122,8 +122,14 @@ class _Builder:
         raise ConvexityError(f"the lower level is not convex in its variables (DCP) because of {node}; {self.advice(node)}")
 
     def advice(self, node):
-        unsigned = [p.name() for p in self.upper.values() if not self.signs.get(p.id) and p.id in _ids(node)]
-        return _ADVICE + (f"; the sign of {', '.join(unsigned)} is not known: declare nonneg=True if it is" if unsigned else "")
+        """The mend: a sign where a sign is all that is missing."""
+        unsigned = [leaf for leaf in self.upper.values() if leaf.id in _ids(node) and not _attributes(leaf, self.signs.get(leaf.id))]
+        for sign in SIGNS if unsigned else ():
+            signed = {id(leaf): cp.Parameter(leaf.shape, **{sign: True}) for leaf in unsigned}
+            built = _try(node, [internals.rebuild(arg, signed) for arg in node.args])
+            if built is not None and internals.is_dcp(built, False):
+                return f"{_ADVICE}; the sign of {', '.join(leaf.name() for leaf in unsigned)} is not known: declare {sign}=True if it is so"
+        return _ADVICE
 
     def leaf(self, node):
         key = internals.leaf_id(node)
