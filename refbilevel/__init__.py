@@ -52,7 +52,7 @@ _PUBLIC = {
     "solve_qp_batch": "qp",
     "QPSolution": "qp",
 }
-_MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "qp", "projections", "kernels", "validation", "plot")
+_MODULES = ("errors", "linear", "lower", "estimators", "outer", "problems", "frontends", "qp", "projections", "kernels", "validation", "plot", "layers")
 
 __all__ = sorted(_PUBLIC) + ["errors", "problems"]
 

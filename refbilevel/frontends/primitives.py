@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DtypeError
+from ..layers.combinatorial import CombinatorialLayer
 from ..layers.continuous import BilevelLayer
 from ..layers.tangent import lower_vjp
 from ..lower.solve import solve_lower
@@ -56,14 +57,16 @@ class Primitive:
 
 
 def as_primitive(target):
-    """The Primitive of a BilevelLayer, a BilevelProblem (its map x -> y*(x)), or a Primitive itself."""
+    """The Primitive of a BilevelLayer, a CombinatorialLayer, a BilevelProblem (its map x -> y*(x)), or a Primitive itself."""
     if isinstance(target, Primitive):
         return target
     if isinstance(target, BilevelLayer):
         return _of_layer(target)
     if isinstance(target, BilevelProblem):
         return _of_map(target)
-    raise DtypeError(f"layer() takes a BilevelLayer or a BilevelProblem, got {type(target).__name__}")
+    if isinstance(target, CombinatorialLayer):
+        return Primitive(lambda c: ((target.solve(c),), c), lambda c, y_bar: (target.vjp(c, y_bar),), (1,), lambda c: (c,))
+    raise DtypeError(f"layer() takes a BilevelLayer, a CombinatorialLayer or a BilevelProblem, got {type(target).__name__}")
 
 
 def _of_layer(layer):

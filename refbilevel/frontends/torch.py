@@ -116,8 +116,8 @@ def layer(target):
 
     Parameters
     ----------
-    target : BilevelLayer or BilevelProblem
-        z -> (x, y) of a layer; x -> y*(x) of a problem's lower level.
+    target : BilevelLayer, CombinatorialLayer or BilevelProblem
+        z -> (x, y) of a layer; c -> y of a combinatorial one; x -> y*(x) of a problem's lower level.
 
     Returns
     -------

@@ -101,6 +101,19 @@ def test_no_gradient_without_a_derivative():
         y.sum().backward()
 
 
+@pytest.mark.torch
+def test_a_combinatorial_layer_passes_its_estimator_back():
+    torch = pytest.importorskip("torch")
+    from refbilevel.frontends.torch import layer
+    from refbilevel.layers.combinatorial import CombinatorialLayer, TopK
+
+    inner = CombinatorialLayer(TopK(4, 1), tau=2.0)
+    C = torch.tensor([[3.0, 1, 2, 4], [1, 2, 3, 4]], dtype=torch.float64, requires_grad=True)
+    y_bar = torch.tensor([[0.0, 5, 0, 0], [5, 0, 0, 0]], dtype=torch.float64)
+    (layer(inner)(C) * y_bar).sum().backward()
+    np.testing.assert_array_equal(C.grad.numpy(), inner.batch_vjp(C.detach().numpy(), y_bar.numpy()))
+
+
 @pytest.mark.jax
 def test_check_grads_jit_and_vmap():
     jax = pytest.importorskip("jax")
