@@ -26,6 +26,7 @@ from .global_identity import convexified
 from .global_kkt import build, check_global, is_convex
 from .global_progress import reporter
 from .global_search import Search
+from .lower_set import lower_point, lower_program, multipliers
 from .recheck import recheck
 
 METHODS = ("auto", "branch-and-bound", "sos1")
@@ -129,12 +130,10 @@ class PatternSource:
         self.problem, self.kkt = problem, kkt
 
     def __call__(self, x):
-        from .recheck import _point, lower_program, multipliers
-
         answer = global_convex.solve(lower_program(self.problem, x))
         if answer.outcome != "optimal":
             return None
-        point = _point(self.problem, x, answer.w)
+        point = lower_point(self.problem, x, answer.w)
         active = point.p >= -1e-8 * (1.0 + np.abs(point.p_y).sum(axis=1) * (1.0 + np.abs(answer.w).max()))
         mu, nu, _ = multipliers(point, active)
         if not np.isfinite(mu).all():

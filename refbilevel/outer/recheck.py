@@ -18,12 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import linprog
 
 from ..problem import as_vector, counted
 from ..results import Status
-from . import global_concave, global_convex
-from .global_convex import Program
+from . import global_convex
+from .lower_set import licq, lower_point, lower_program, multipliers, quadratic_lower, second_order, solution_set
 
 ACTIVE = 1e-7
 
@@ -60,18 +59,6 @@ class Recheck:
         return self.pessimistic - self.optimistic
 
 
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Everything about the lower level at (x, y): rows, gradients, scales."""
-
-    y: np.ndarray
-    g_y: np.ndarray
-    p: np.ndarray
-    p_y: np.ndarray
-    q: np.ndarray
-    q_y: np.ndarray
-
-
 def recheck(problem, x, y, *, tol=1e-6):
     """Check (x, y) against the bilevel problem, independently of how it was found.
 
@@ -88,7 +75,7 @@ def recheck(problem, x, y, *, tol=1e-6):
     """
     view, _ = counted(problem)
     x, y = as_vector(x, problem.n, "x"), as_vector(y, problem.m, "y")
-    point = _point(view, x, y)
+    point = lower_point(view, x, y)
     quadratic = quadratic_lower(problem)
     best, certificate = (_solve_quadratic if quadratic else _solve_general)(problem, x, y)
     g = view.g(x, y)
@@ -97,7 +84,7 @@ def recheck(problem, x, y, *, tol=1e-6):
     upper = upper_violation(view, x, y)
     active = point.p >= -ACTIVE * (1.0 + np.linalg.norm(point.p_y, axis=1) * (1.0 + np.abs(y).max()))
     mu, nu, margin = multipliers(point, active)
-    unique, low, high = (_solution_set if quadratic else _second_order)(problem, view, x, point, active, mu, nu)
+    unique, low, high = (solution_set if quadratic else second_order)(problem, view, x, point, active, mu, nu)
     residual = max(upper, lower, gap)
     accepted = bool(residual <= tol)
     status = Status.CONVERGED if accepted else certificate or Status.INACCURATE
@@ -106,34 +93,6 @@ def recheck(problem, x, y, *, tol=1e-6):
         residual, upper, lower, gap, best, active, mu, nu, licq(point, active), bool(margin > 1e-7), margin, unique, low, high,
         accepted, status, detail,
     )  # fmt: skip
-
-
-def quadratic_lower(problem):
-    """Whether the lower level is a convex QP in matrix form."""
-    from ..problems.quadratic_bilevel import QuadraticBilevel
-    from .global_kkt import is_convex
-
-    return (
-        isinstance(problem, QuadraticBilevel)
-        and problem.lower.inequalities.linear
-        and problem.lower.equalities.linear
-        and is_convex(problem.lower.objective.Q[problem.n :, problem.n :])
-    )
-
-
-def _dense(value, shape):
-    if hasattr(value, "toarray"):
-        return value.toarray()
-    return np.asarray(value @ np.eye(shape[1]) if hasattr(value, "matvec") else value, float).reshape(shape)
-
-
-def _point(view, x, y):
-    c, m = view.constraints, view.m
-    p = c.p(x, y) if c is not None and c.p is not None else np.zeros(0)
-    q = c.q(x, y) if c is not None and c.q is not None else np.zeros(0)
-    p_y = _dense(c.p_y(x, y), (len(p), m)) if len(p) else np.zeros((0, m))
-    q_y = _dense(c.q_y(x, y), (len(q), m)) if len(q) else np.zeros((0, m))
-    return Point(y, view.g_y(x, y), p, p_y, q, q_y)
 
 
 def _worst(values):
@@ -149,20 +108,6 @@ def upper_violation(view, x, y):
     if c is not None:
         worst = max(worst, _worst(c.G(x, y)) if c.G is not None else 0.0, float(np.abs(c.H(x, y)).max(initial=0.0)) if c.H is not None else 0.0)
     return worst / (1.0 + np.abs(x).max() + np.abs(y).max())
-
-
-# the lower level, solved anew ---------------------------------------------------------------------------------------
-
-
-def lower_program(problem, x):
-    """The lower level of a quadratic problem at x, as a `Program` in y."""
-    n, m = problem.n, problem.m
-    g, p, q = problem.lower.objective, problem.lower.inequalities, problem.lower.equalities
-    const = 0.5 * x @ g.Q[:n, :n] @ x + g.c[:n] @ x + g.const
-    free = np.full(m, np.inf)
-    return Program(
-        g.Q[n:, n:], g.Q[n:, :n] @ x + g.c[n:], float(const), p.A[:, n:], p.b - p.A[:, :n] @ x, q.A[:, n:], q.b - q.A[:, :n] @ x, -free, free
-    )
 
 
 def _solve_quadratic(problem, x, y):
@@ -189,157 +134,3 @@ def _solve_general(problem, x, y):
     if not good:
         return np.inf, solutions[0].status
     return min(float(problem.g(x, s.y)) for s in good), None
-
-
-# multipliers --------------------------------------------------------------------------------------------------------
-
-
-def multipliers(point, active):
-    """(mu, nu, margin): multipliers of the active rows with the largest smallest entry, capped at 1.
-
-    margin = max { t <= 1 : stationarity, mu_i >= t }; where stationarity holds only to rounding it is taken to within the
-    least possible error.
-    """
-    rows, k, l = np.flatnonzero(active), len(point.p), len(point.q)
-    if not len(rows):
-        nu = np.linalg.lstsq(point.q_y.T, -point.g_y, rcond=None)[0] if l else np.zeros(0)
-        return np.zeros(k), nu, 1.0
-    B = np.hstack([point.p_y[rows].T, point.q_y.T])
-    size, scale = B.shape[1], 1.0 + np.abs(point.g_y).max()
-    error = _least_error(B, point.g_y, len(rows), scale)
-    if error is None or error > 1e-5:
-        return np.full(k, np.nan), np.full(l, np.nan), np.nan
-    slack = (2.0 * error + 1e-10) * scale
-    A = np.vstack([np.hstack([B, np.zeros((len(B), 1))]), np.hstack([-B, np.zeros((len(B), 1))])])
-    b = np.concatenate([slack - point.g_y, slack + point.g_y])
-    floor = np.hstack([-np.eye(len(rows)), np.zeros((len(rows), l)), np.ones((len(rows), 1))])
-    answer = linprog(
-        np.append(np.zeros(size), -1.0), A_ub=np.vstack([A, floor]), b_ub=np.append(b, np.zeros(len(rows))),
-        bounds=[(0, None)] * len(rows) + [(None, None)] * l + [(0, 1)], method="highs-ds",
-    )  # fmt: skip
-    if answer.status != 0:
-        return np.full(k, np.nan), np.full(l, np.nan), np.nan
-    mu = np.zeros(k)
-    mu[rows] = np.maximum(answer.x[: len(rows)], 0.0)
-    return mu, answer.x[len(rows) : size], float(answer.x[-1])
-
-
-def _least_error(B, g_y, positive, scale):
-    """min |g_y + B l|_inf / scale over l with its first `positive` entries >= 0, None if the program fails."""
-    size = B.shape[1]
-    one = np.ones((len(B), 1)) * scale
-    bounds = [(0, None)] * positive + [(None, None)] * (size - positive) + [(0, None)]
-    answer = linprog(
-        np.append(np.zeros(size), 1.0), A_ub=np.vstack([np.hstack([B, -one]), np.hstack([-B, -one])]), b_ub=np.append(-g_y, g_y),
-        bounds=bounds, method="highs-ds",
-    )  # fmt: skip
-    return float(answer.fun) if answer.status == 0 else None
-
-
-def licq(point, active):
-    """Whether the active rows' gradients are independent."""
-    rows = np.vstack([point.p_y[active], point.q_y])
-    if not len(rows):
-        return True
-    norms = np.linalg.norm(rows, axis=1)
-    if (norms == 0).any() or len(rows) > rows.shape[1]:
-        return False
-    return bool(np.linalg.svd(rows / norms[:, None], compute_uv=False)[-1] > 1e-9)
-
-
-# the set of lower solutions -----------------------------------------------------------------------------------------
-
-
-def _solution_set(problem, view, x, point, active, mu, nu):
-    """(unique, optimistic, pessimistic) over S(x) of a convex QP lower level."""
-    f = view.f(x, point.y)
-    if not np.isfinite(mu).all():
-        return None, f, np.nan
-    face = solution_face(problem, x, point, mu)
-    strict = np.vstack([face.E, np.zeros((1, problem.m))])
-    if np.linalg.matrix_rank(strict, tol=1e-9) == problem.m:
-        return True, f, f
-    width = _width(face)
-    if width is None:
-        return None, f, np.nan
-    if width <= 1e-6 * (1.0 + np.abs(point.y).max()):
-        return True, f, f
-    return False, *_extremes(problem, x, point.y, face)
-
-
-def solution_face(problem, x, point, mu):
-    """S(x) - y as the rows of a `Program` in the displacement d."""
-    program = lower_program(problem, x)
-    positive = mu > 1e-8 * (1.0 + mu.max(initial=0.0))
-    E = np.vstack([program.Q, program.E, program.A[positive]])
-    A, b = program.A[~positive], np.maximum(-point.p[~positive], 0.0)
-    return replace(program, Q=np.zeros_like(program.Q), c=np.zeros(problem.m), const=0.0, A=A, b=b, E=E, d=np.zeros(len(E)))
-
-
-def _width(face):
-    """Largest |d_j| over the face, None if a linear program fails."""
-    widest = 0.0
-    for j, sign in ((j, s) for j in range(len(face.c)) for s in (1.0, -1.0)):
-        c = np.zeros(len(face.c))
-        c[j] = sign
-        result = global_convex.linear_program(face, c)
-        if result is None or result.status not in (0, 3):
-            return None
-        widest = np.inf if result.status == 3 else max(widest, -result.fun)
-    return widest
-
-
-def _extremes(problem, x, y, face):
-    """(min of F over S(x) under the upper rows, max of F over S(x)); nan where it is not decided."""
-    n, f, G, H = problem.n, problem.upper.objective, problem.upper.inequalities, problem.upper.equalities
-    Q, c, const = f.Q[n:, n:], f.y(x, y), f.value(x, y)
-    highest = _minimum(replace(face, Q=-Q, c=-c, const=-const))
-    if not (G.linear and H.linear):
-        return const, -highest
-    z = np.concatenate([x, y])
-    A = np.vstack([face.A, G.A[:, n:]])
-    b = np.concatenate([face.b, np.maximum(-G.at(z), 0.0)])
-    E = np.vstack([face.E, H.A[:, n:]])
-    lowest = _minimum(replace(face, Q=Q, c=c, const=const, A=A, b=b, E=E, d=np.zeros(len(E))))
-    return min(lowest, const) if np.isfinite(lowest) else lowest, -highest
-
-
-def _minimum(program):
-    """The minimum of a program whose objective may be nonconvex: -inf if unbounded, nan if not decided."""
-    from .global_kkt import KKT
-    from .global_search import Search
-
-    none = np.zeros(0)
-    size = len(program.c)
-    kkt = KKT(size, 0, 0, 0, program, len(program.b), none, 1.0)
-    import time
-
-    search = Search(kkt, lambda x: None, 1e-9, time.monotonic() + 10.0)
-    state, bound = search.run()
-    if state == "unbounded":
-        return -np.inf
-    closed = state == "done" and np.isfinite(search.best.value) and bound >= search.cutoff() - 1e-9
-    return search.best.value if closed else np.nan
-
-
-def _second_order(problem, view, x, point, active, mu, nu):
-    """(True if the second-order sufficient condition holds, else None; F; F or nan) at a point of a general lower level."""
-    f = view.f(x, point.y)
-    if view.g_yy is None or not np.isfinite(mu).all():
-        return None, f, np.nan
-    m, c = problem.m, view.constraints
-    hessian = _dense(view.g_yy(x, point.y), (m, m))
-    if c is not None and not c.linear:
-        if c.lagrangian_yy is None:
-            return None, f, np.nan
-        hessian = hessian + _dense(c.lagrangian_yy(x, point.y, mu, nu), (m, m))
-    rows = np.vstack([point.p_y[mu > 1e-8 * (1.0 + mu.max(initial=0.0))], point.q_y])
-    basis = np.eye(m)
-    if len(rows):
-        _, values, vt = np.linalg.svd(rows)
-        basis = vt[int((values > 1e-10 * values.max(initial=1.0)).sum()) :].T
-    reduced = basis.T @ hessian @ basis
-    scale = np.abs(hessian).max(initial=0.0)
-    if not reduced.size or np.linalg.eigvalsh(reduced)[0] > 1e-9 * max(1.0, scale):
-        return True, f, f
-    return None, f, np.nan
