@@ -293,7 +293,7 @@ def refined_solve(P, N, L, MW, R, sigma, a, c, steps):
 
 @njit(cache=True)
 def transform(L, q, N, r):
-    """(M (m, n), sigma (m,), d (m,), tol (m,)): M = N L^{-T} with rows of length one, d the shifted right-hand side."""
+    """(M (m, n), sigma (m,), d (m,), size (m,)): M = N L^{-T} with rows of length one, d the shifted right-hand side."""
     m, n = N.shape
     M, sigma = np.empty((m, n)), np.ones(m)
     copy_block(N, M)
@@ -304,36 +304,44 @@ def transform(L, q, N, r):
             sigma[i] = length
             for j in range(n):
                 M[i, j] /= length
-    d, tol = shift(L, q, M, sigma, r)
-    return M, sigma, d, tol
+    d, size = shift(L, q, M, sigma, r)
+    return M, sigma, d, size
 
 
 @njit(cache=True)
 def shift(L, q, M, sigma, r):
-    """(d, tol): d = r / sigma + M L^{-1} q (m,) and the rounding level of each row."""
+    """(d, size): d = r / sigma + M c, c = L^{-1} q, and what its rounding is relative to, size = |r| / sigma + max|c|; (m,).
+
+    If q = 0, the largest |r| / sigma stands in for |c|, and 1 if that is zero too.
+    """
     m, n = M.shape
     c = np.empty(n)
     copy_row(q, c, n)
     lower_solve(L, n, c)
-    length = np.sqrt(dot(c, c, n))
-    d, tol = np.empty(m), np.empty(m)
+    d, size, high = np.empty(m), np.empty(m), largest(c)
     for i in range(m):
         d[i] = r[i] / sigma[i] + dot(M[i], c, n)
-        tol[i] = 200.0 * EPS * (abs(r[i]) / sigma[i] + length)
-    return d, tol
+        size[i] = abs(r[i]) / sigma[i]
+    if high == 0.0:
+        high = largest(size)
+    for i in range(m):
+        size[i] += high if high > 0.0 else 1.0
+    return d, size
 
 
 @njit(cache=True)
-def audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW, sigma, force):
+def audit(P, minus_q, N, p, y, multipliers, slack, W, NW, sigma, size):
     """(residual, margin, weak): the largest relative KKT residual, min_i max(mu_i, slack_i), the count of weak rows.
 
     A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums:
-    mu_i sigma_i to `force`, slack_i to |N_i| max(|y|, |q| / |P|) + |r_i|. Equalities left out as redundant count too.
+    slack_i / sigma_i to size_i, mu_i sigma_i to the largest size in force (lengths in the norm of P: diagonal scalings of y
+    or of the rows change nothing). Equalities left out as redundant count too.
     """
     m, n = N.shape
-    k, worst, margin, weak = W.shape[0], 0.0, np.inf, 0
-    size_P, size_q, size_y = largest(P.ravel()), largest(minus_q), largest(y)
+    k, worst, margin, weak, force = W.shape[0], 0.0, np.inf, 0, 1e-300
     u, inside = np.empty(k), np.zeros(m, np.bool_)
+    for j in range(k):
+        force = max(force, size[W[j]])
     for j in range(k):
         u[j], inside[W[j]] = multipliers[W[j]], True
         if W[j] >= p:
@@ -341,32 +349,35 @@ def audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW, sigma, force):
             weak += u[j] * sigma[W[j]] <= WEAK * force
             margin = min(margin, max(u[j], slack[W[j]]))
     for i in range(m):
-        gap = abs(slack[i]) if i < p else -slack[i]
-        size = np.sqrt(dot(N[i], N[i], n)) * max(size_y, size_q / size_P) + abs(r[i]) + 1e-300
+        gap = (abs(slack[i]) if i < p else -slack[i]) / sigma[i]
         weak += i < p and not inside[i]
-        worst = max(worst, gap / size)
+        if gap > 0.0:
+            worst = max(worst, gap / size[i])
         if i >= p and not inside[i]:
-            weak += slack[i] <= WEAK * size
+            weak += slack[i] / sigma[i] <= WEAK * size[i]
             margin = min(margin, max(slack[i], 0.0))
-    top = np.empty(n)
-    for i in range(n):
-        top[i] = minus_q[i] - dot(P[i], y, n)
-    for j in range(k):
-        for i in range(n):
-            top[i] -= u[j] * NW[j, i]
-    size = size_q + size_P * np.sqrt(dot(y, y, n)) + 1e-300
-    return max(worst, largest(top) / size), margin, weak
+    for i in range(n):  # stationarity, each component relative to the terms it sums
+        total, terms = minus_q[i], abs(minus_q[i])
+        for j in range(n):
+            total -= P[i, j] * y[j]
+            terms += abs(P[i, j] * y[j])
+        for j in range(k):
+            total -= u[j] * NW[j, i]
+            terms += abs(u[j] * NW[j, i])
+        if terms > 0.0:
+            worst = max(worst, abs(total) / terms)
+    return worst, margin, weak
 
 
 @njit(cache=True)
-def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
+def solve_factored(P, q, N, r, p, L, M, S, sigma, d, size):
     """(code, y, multipliers (m,), active (m - p,), residual, margin, weak, pivot, W, N_W, M_W, R, sigma_W, ray).
 
     Active set, polish on it, audit. The code is INACCURATE if the audit contradicts the active set. `pivot` is the smallest
     relative pivot of L and R: below 1e-4 the factor has lost half the digits and another one should serve the adjoint.
     """
     m, n = N.shape
-    code, W, R, ray = dual_active_set(M, S, d, p, tol, 50 + 10 * (m + n))
+    code, W, R, ray = dual_active_set(M, S, d, p, size * (100.0 * np.sqrt(n) * EPS), 50 + 10 * (m + n))
     k = W.shape[0]
     NW, MW, scale, c = np.empty((k, n)), np.empty((k, n)), np.empty(k), np.empty(k)
     minus_q = np.empty(n)
@@ -388,10 +399,7 @@ def solve_factored(P, q, N, r, p, L, M, S, sigma, d, tol):
             active[W[j] - p] = True
     for i in range(m):
         slack[i] = r[i] - dot(N[i], y, n)
-    force = 1e-300  # the size of d before cancellation, on the rows in force
-    for j in range(k):
-        force = max(force, tol[W[j]] / (200.0 * EPS))
-    residual, margin, weak = audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW, sigma, force)
+    residual, margin, weak = audit(P, minus_q, N, p, y, multipliers, slack, W, NW, sigma, size)
     if code == OPTIMAL and not residual < 1e-11:
         code = INACCURATE
     for i in range(m):
@@ -444,9 +452,9 @@ def solve_dense(P, q, G, h, A, b):
         none, empty = np.zeros((0, P.shape[0])), np.zeros(0)
         idle, W = np.zeros(h.shape[0], np.bool_), np.zeros(0, np.int64)
         return code, q, r, idle, np.inf, 0.0, 0, 0.0, W, none, none, np.zeros((0, 0)), empty, r, L
-    M, sigma, d, tol = transform(L, q, N, r)
+    M, sigma, d, size = transform(L, q, N, r)
     code, y, u, active, residual, margin, weak, pivot, W, NW, MW, R, scale, ray = solve_factored(
-        P, q, N, r, A.shape[0], L, M, np.zeros((0, 0)), sigma, d, tol
+        P, q, N, r, A.shape[0], L, M, np.zeros((0, 0)), sigma, d, size
     )
     return code, y, u, active, residual, margin, weak, pivot, W, NW, MW, R, scale, ray, L
 

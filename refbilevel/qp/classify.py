@@ -18,7 +18,7 @@ from ..kernels import qp as kernel
 from ..kernels.qp import WEAK
 from ..results import Status
 from .factor import factorize, pseudo
-from .general import judge, measure
+from .general import Gauge, judge
 from .solution import QPSolution, _expand
 
 RANK = 1e-9  # rows of length one are dependent below this singular value
@@ -27,8 +27,8 @@ LARGEST = 3000  # beyond this size rows are not decomposed
 
 def classify(data, y, lam, W, method, tried):
     """QPSolution with the status that the active rows deserve."""
-    N, p = data.N, data.b.size
-    point = measure(data, N, y, lam)
+    gauge, p = Gauge(data), data.b.size
+    N, point = gauge.N, gauge.measure(y, lam)
     tight = np.concatenate([np.ones(p, bool), (point.relative_slack[p:] <= WEAK) | np.isin(np.arange(p, lam.size), W)])
     T = np.flatnonzero(tight)
     if data.n > LARGEST:
@@ -40,7 +40,7 @@ def classify(data, y, lam, W, method, tried):
     if dependent:
         lam = np.zeros(lam.size)
         lam[T] = _least_norm(data, y, N[T], T >= p)
-        point = measure(data, N, y, lam)
+        point = gauge.measure(y, lam)
     strong = (T < p) | (point.relative_lam[T] > WEAK)
     implied, weak = _implied(rows, strong)
     J = T[strong | implied]

@@ -106,9 +106,9 @@ def _active_set(data):
     prepared = _prepare(data)
     if prepared is None:
         return None, (("active_set", "P is not positive definite"),)
-    L, M, S, sigma, d, tol = prepared
+    L, M, S, sigma, d, size = prepared
     N, r, p = data.N, data.r, data.b.size
-    code, *answer, ray = kernel.solve_factored(data.P, data.q, N, r, p, L, M, S, sigma, d, tol)
+    code, *answer, ray = kernel.solve_factored(data.P, data.q, N, r, p, L, M, S, sigma, d, size)
     if code == kernel.OPTIMAL:
         return _answer(data, L, *answer), ()
     if code == kernel.INFEASIBLE and general.is_farkas(data, ray):
@@ -117,7 +117,7 @@ def _active_set(data):
 
 
 def _prepare(data):
-    """(L, M, S, sigma, d, tol) for the kernel, by LAPACK; None if P is not safely positive definite."""
+    """(L, M, S, sigma, d, size) for the kernel, by LAPACK; None if P is not safely positive definite."""
     P, q, N, r = data.P, data.q, data.N, data.r
     U, info = lapack.dpotrf(P.T, lower=0, clean=1)
     if info != 0 or not U.diagonal().min() > 1e-6 * U.diagonal().max():
@@ -130,8 +130,8 @@ def _prepare(data):
     sigma[sigma == 0.0] = 1.0
     M /= sigma[:, None]
     S = M @ M.T if N.shape[0] <= 3 * data.n else np.zeros((0, 0))
-    d, tol = kernel.shift(L, q, M, sigma, r)
-    return L, M, S, sigma, d, tol
+    d, size = kernel.shift(L, q, M, sigma, r)
+    return L, M, S, sigma, d, size
 
 
 def _answer(data, L, y, lam, active, residual, margin, weak, pivot, W, N, M, R, sigma):

@@ -21,7 +21,10 @@ EPS = np.finfo(float).eps
 
 
 class _Factor:
-    """Shared: the condition number of K in the 1-norm, estimated with a few solves (Higham, Tisseur 2000)."""
+    """Shared: the condition number of K in the 1-norm, estimated with a few solves (Higham, Tisseur 2000).
+
+    `rough` is a cheaper figure for the same, of K as it was scaled for the factorisation.
+    """
 
     @cached_property
     def condition(self):
@@ -51,6 +54,10 @@ class RangeFactor(_Factor):
     M: np.ndarray
     R: np.ndarray
     sigma: np.ndarray
+
+    @property
+    def rough(self):
+        return self.condition
 
     def solve(self, a, c, refine=1):
         return kernel.refined_solve(self.P, self.N, self.L, self.M, self.R, self.sigma, a, c, refine)
@@ -86,6 +93,10 @@ class LUFactor(_Refined):
     lu: Any
     rcond: float
 
+    @property
+    def rough(self):
+        return 1.0 / self.rcond
+
     def _apply(self, a, c):
         z = self.scale * linalg.lu_solve(self.lu, self.scale * np.concatenate([a, c]), check_finite=False)
         return np.ascontiguousarray(z[: a.size]), np.ascontiguousarray(z[a.size :])
@@ -104,13 +115,7 @@ class PseudoFactor(_Refined):
         z = self.vectors @ ((self.vectors.T @ np.concatenate([a, c])) / self.values)
         return np.ascontiguousarray(z[: a.size]), np.ascontiguousarray(z[a.size :])
 
-    @cached_property
-    def condition(self):
-        return np.inf
-
-    @cached_property
-    def nonzero_condition(self):
-        return float(abs(self.values).max() / abs(self.values).min())
+    condition = rough = np.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +127,7 @@ class SparseFactor(_Refined):
     scale: np.ndarray
     lu: Any
     extended: Any
+    rough: float
 
     def _apply(self, a, c):
         z = self.scale * self.lu.solve(self.scale * np.concatenate([a, c]))
@@ -133,7 +139,7 @@ class SparseFactor(_Refined):
         return r[: a.size], r[a.size :]
 
 
-def _equilibrate(K):
+def equilibrate(K):
     """s > 0 with the largest |s_i K_ij s_j| of every row near one (Ruiz, three sweeps)."""
     s, size = np.ones(K.shape[0]), abs(K)
     for _ in range(3):
@@ -151,24 +157,33 @@ def factorize(P, N):
     n, k = P.shape[0], N.shape[0]
     if sparse.issparse(P):
         K = sparse.block_array([[P, N.T], [N, sparse.csr_array((k, k))]], format="csc")
-        s = _equilibrate(K)
+        s = equilibrate(K)
         D = sparse.diags_array(s)
-        try:
-            lu = splu(sparse.csc_matrix(D @ K @ D))
-        except RuntimeError:
+        lu, pivots = _sparse_lu(sparse.csc_matrix(D @ K @ D))
+        if lu is None:
             return None
-        pivots = abs(lu.U.diagonal())
-        if not pivots.min() > 1e-14 * pivots.max():
-            return None
-        return SparseFactor(P, N, s, lu, sparse.csr_matrix(K).astype(np.longdouble))
+        return SparseFactor(P, N, s, lu, sparse.csr_matrix(K).astype(np.longdouble), pivots.max() / pivots.min())
     K = np.block([[P, N.T], [N, np.zeros((k, k))]])
-    s = _equilibrate(K)
+    s = equilibrate(K)
     scaled = s[:, None] * K * s
     lu, piv, info = linalg.lapack.dgetrf(scaled)
     rcond = linalg.lapack.dgecon(lu, abs(scaled).sum(0).max(), norm="1")[0] if info == 0 else 0.0
     if info != 0 or not rcond > 1e-14:
         return None
     return LUFactor(P, np.ascontiguousarray(N), s, (lu, piv), rcond)
+
+
+def _sparse_lu(K):
+    """(SuperLU, |pivots|) of symmetric K, or (None, None) if singular: nearly symmetric pivoting first, it fills least."""
+    for options in (dict(permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.01, options={"SymmetricMode": True}), {}):
+        try:
+            lu = splu(K, **options)
+        except RuntimeError:
+            continue
+        pivots = abs(lu.U.diagonal())
+        if pivots.min() > 1e-12 * pivots.max() or (not options and pivots.min() > 1e-14 * pivots.max()):
+            return lu, pivots
+    return None, None
 
 
 def pseudo(P, N, rtol=1e-11):

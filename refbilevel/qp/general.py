@@ -17,63 +17,73 @@ from ..kernels.qp import WEAK
 from ..results import Status
 from .backends import attempt
 from .certificates import _lengths, farkas, is_farkas, negative_curvature, recession
-from .factor import EPS, factorize, pseudo
+from .factor import EPS, PseudoFactor, equilibrate, factorize, pseudo
 from .solution import QPSolution, _expand
 
-__all__ = ["Point", "infeasible", "is_farkas", "judge", "polish", "solve"]
+__all__ = ["Gauge", "Point", "infeasible", "is_farkas", "judge", "polish", "solve"]
 
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A primal-dual point with its sizes: `slack` = r - N y, `slack_size` and `force` what WEAK is relative to."""
+    """A primal-dual point: slack = r - N y, and slack and lam relative to the terms they come from."""
 
     y: np.ndarray
     lam: np.ndarray
     slack: np.ndarray
-    slack_size: np.ndarray
+    relative_slack: np.ndarray
     relative_lam: np.ndarray
     residual: float
     margin: float
 
-    @property
-    def relative_slack(self):
-        return self.slack / self.slack_size
 
+class Gauge:
+    """Measures points of one program in equilibrated variables, so that scalings of y and of the rows change nothing.
 
-def measure(data, N, y, lam):
-    """Point: every residual relative to the terms it sums."""
-    p, rows = data.b.size, _lengths(N)
-    slack = data.r - N @ y
-    size = _primal_size(data, y, rows)
-    slack_size = rows * size + abs(data.r) + 1e-300
-    terms = (data.P @ y, data.q, N.T @ lam)
-    force = max(abs(terms[0]).max(), abs(data.q).max(), abs(data.P).max() * size) or 1.0
-    relative_lam = lam * rows / force
-    gaps = [abs(sum(terms)).max() / force, np.max(abs(slack[:p]) / slack_size[:p], initial=0.0)]
-    gaps += [np.max(-slack[p:] / slack_size[p:], initial=0.0), np.max(-relative_lam[p:], initial=0.0)]
-    gaps += [np.max(np.minimum(abs(slack[p:]) / slack_size[p:], abs(relative_lam[p:])), initial=0.0)]
-    margin = float(np.min(np.maximum(lam[p:], slack[p:]), initial=np.inf))
-    return Point(y, lam, slack, slack_size, relative_lam, float(max(gaps)), max(margin, 0.0))
+    With K equilibrated by (s, t): y / s, P -> s P s, N -> t N s, r -> t r, lam / t.
+    """
 
+    def __init__(self, data):
+        self.data, self.N = data, data.N
+        K = [[data.P, self.N.T], [self.N, None]] if data.sparse else [[data.P, self.N.T], [self.N, np.zeros((data.r.size,) * 2)]]
+        scale = equilibrate(sparse.block_array(K, format="csr") if data.sparse else np.block(K))
+        self.s, self.t = scale[: data.n], scale[data.n :]
+        if data.sparse:
+            self.rows = _lengths(self.N @ sparse.diags_array(self.s)) * self.t
+            self.P = abs(sparse.diags_array(self.s) @ data.P @ sparse.diags_array(self.s)).max()
+        else:
+            self.rows, self.P = _lengths(self.N * self.s) * self.t, abs(data.P * np.multiply.outer(self.s, self.s)).max()
+        self.q, self.r = abs(data.q * self.s).max(), abs(data.r * self.t)
 
-def _primal_size(data, y, rows):
-    """The length that y's rounding error is relative to: |y|, or |q| / |P|, or that of the rows if both vanish."""
-    largest_P = abs(data.P).max()
-    size = max(abs(y).max(), abs(data.q).max() / largest_P if largest_P else 0.0)
-    of_rows = np.max(abs(data.r[rows > 0]) / rows[rows > 0], initial=0.0)
-    return size if size > 1e-12 * of_rows else (of_rows or 1.0)
+    def length(self, y):
+        """What y's rounding is relative to: |y|, or |q| / |P|, or the rows' own length if both vanish; scaled."""
+        size = max(abs(y / self.s).max(), self.q / self.P if self.P else 0.0)
+        of_rows = np.max(self.r[self.rows > 0] / self.rows[self.rows > 0], initial=0.0)
+        return size if size > 1e-12 * of_rows else (of_rows or 1.0)
+
+    def measure(self, y, lam):
+        """Point: every residual relative to the terms it sums."""
+        data, p, length = self.data, self.data.b.size, self.length(y)
+        slack = data.r - self.N @ y
+        relative_slack = slack * self.t / (self.rows * length + self.r + 1e-300)
+        force = max(abs((data.P @ y) * self.s).max(), self.q, self.P * length) or 1.0
+        relative_lam = lam / np.where(self.t > 0, self.t, 1.0) * self.rows / force
+        gaps = [abs((data.P @ y + data.q + self.N.T @ lam) * self.s).max() / force, np.max(abs(relative_slack[:p]), initial=0.0)]
+        gaps += [np.max(-relative_slack[p:], initial=0.0), np.max(-relative_lam[p:], initial=0.0)]
+        gaps += [np.max(np.minimum(abs(relative_slack[p:]), abs(relative_lam[p:])), initial=0.0)]
+        margin = float(np.min(np.maximum(lam[p:], slack[p:]), initial=np.inf))
+        return Point(y, lam, slack, relative_slack, relative_lam, float(max(gaps)), max(margin, 0.0))
 
 
 def polish(data, y, lam, rounds=12):
     """(point, W, factor): the rows in force identified and the point Newton-corrected on them."""
-    N, p = data.N, data.b.size
-    point = measure(data, N, y, lam)
+    gauge, p = Gauge(data), data.b.size
+    N, point = gauge.N, gauge.measure(y, lam)
     inside = point.relative_lam[p:] > point.relative_slack[p:]
     best = None
     for turn in range(rounds):
         W = np.concatenate([np.arange(p), p + np.flatnonzero(inside)])
         factor = factorize(data.P, N[W]) or pseudo(data.P, N[W])
-        point = _correct(data, N, W, factor, y, lam)
+        point = gauge.measure(*_correct(data, N, W, factor, y, lam))
         if best is None or point.residual < best[0].residual:
             best = point, W, factor
         bad = (inside & (point.relative_lam[p:] < -WEAK)) | (~inside & (point.relative_slack[p:] < -WEAK))
@@ -99,7 +109,7 @@ def _correct(data, N, W, factor, y, lam):
         dy, dlam = factor.solve(top, below)
         y, lam = y + dy, lam.copy()
         lam[W] += dlam
-    return measure(data, N, *kept) if np.isfinite(best) else measure(data, N, y, lam)
+    return kept if np.isfinite(best) else (y, lam)
 
 
 def _extended_residual(data, N, W, y, lam):
@@ -114,7 +124,7 @@ def _extended_residual(data, N, W, y, lam):
 
 def judge(factor, residual, tol):
     """(status, detail) of a regular answer from its residual and condition number."""
-    condition = factor.condition
+    condition = factor.rough
     if not residual <= tol:
         return Status.LOWER_STALLED, f"Relative KKT residual {residual:.1e}, wanted {tol:.1e}."
     if condition > 1 / EPS:
@@ -199,7 +209,7 @@ def _finish(data, point, W, factor, tol, method, tried):
         unsolvable = _without_solution(data, method, tried)
         if unsolvable is not None:
             return unsolvable
-    elif weak.any() or np.isinf(factor.condition):
+    elif weak.any() or isinstance(factor, PseudoFactor):
         return classify(data, point.y, point.lam, W, method, tried)
     status, detail = judge(factor, point.residual, tol)
     active = np.zeros(data.h.size, bool)
