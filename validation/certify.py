@@ -3,14 +3,14 @@ r"""Certification: the truth of a case file, from the file alone, with 50 digits
     python -m refbilevel.validation.certify            re-derives every case of the package and compares
     python -m refbilevel.validation.certify FILE ...   the same for files
 
-Only the formulas of the file, mpmath and the jets of jets.py are used, none of the library's derivatives or solvers:
-Newton's method on the KKT system of the lower level with the strictly active rows J,
+Only the formulas of the file (formulas.py), mpmath and Taylor arithmetic (jets.py) are used, none of the library's derivatives or
+solvers: Newton's method (exact.py) on the KKT system of the lower level with the strictly active rows J,
 
     K = [L_yy  p_J,y'  q_y'; p_J,y  0  0; q_y  0  0],   L = g + mu.p + nu.q,
 
 to a residual of 1e-45; the signs mu_J > 0, p < 0 off J and the positive definiteness of L_yy on the null space of the active rows
-prove the minimum; then K w = (f_y, 0, 0) and the hypergradient f_x - [L_xy  p_J,x'  q_x'] w. Condition numbers and norms,
-which only scale pass lines, are taken in float64. A status is proved as well: a weakly active row has p_i = mu_i = 0 exactly, an empty
+prove the minimum; then K w = (f_y, 0, 0) and the hypergradient f_x - [L_xy  p_J,x'  q_x'] w. Condition numbers and norms only
+scale pass lines. A status is proved as well: a weakly active row has p_i = mu_i = 0 exactly, an empty
 feasible set has Farkas multipliers, an unbounded one a ray, a singular Hessian a null vector (all in the file or recomputed).
 """
 
@@ -18,197 +18,18 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import reduce
 from itertools import chain, combinations
 from pathlib import Path
 
 import numpy as np
 from mpmath import mp, mpf
 
-from . import jets
+from .exact import ZERO, CertificationError, Point, newton, null_space, pseudo, solve
+from .formulas import total, value
 from .jets import Dual, Jet, variables
 
-DIGITS = 50
-ZERO = mpf(10) ** -40
+DIGITS = 50  # to which the KKT residual vanishes, at least
 PRINTED = 25
-
-
-class CertificationError(AssertionError):
-    """What a case file claims does not hold."""
-
-
-# formulas of the terms ------------------------------------------------------------------------------------------------
-
-
-def dot(row, z):
-    return reduce(lambda a, b: a + b, [b * mpf(a) for a, b in zip(row, z) if a] or [Jet(0)])
-
-
-def _affine(record, x, y, names=("A", "B", "c")):
-    A, B, c = (record.get(k) for k in names)
-    rows = len(A or B or c)
-    parts = [[dot(M[i], z) for i in range(rows)] for M, z in ((A, y), (B, x)) if M]
-    return [reduce(lambda a, b: a + b, [part[i] for part in parts] or [Jet(0)]) + (mpf(c[i]) if c else 0) for i in range(rows)]
-
-
-def _quadratic(r, x, y):
-    total = Jet(r.get("constant", 0))
-    for name, left, right, half in (("yy", y, y, 0.5), ("xy", x, y, 1), ("xx", x, x, 0.5)):
-        for a, row in zip(left, r.get(name, ())):
-            if any(row):
-                total = total + a * dot(row, right) * half
-    for name, z in (("y", y), ("x", x)):
-        if any(r.get(name, ())):
-            total = total + dot(r[name], z)
-    return total
-
-
-def _loss(r, x, y):
-    rows = _affine(r, x, y)
-    if r["loss"] == "square":
-        return total([a * a * 0.5 for a in rows])
-    if r["loss"] == "quartic":
-        return total([(a * a) * (a * a) * 0.25 for a in rows])
-    return total([a.apply({"logistic": jets.softplus, "exponential": jets.exp}[r["loss"]]) for a in rows])
-
-
-def _ridge(r, x, y):
-    weights = [a.apply(jets.exp) for a in _affine(r, x, y, ("-", "E", "e"))]
-    return total([w * b * b * 0.5 for w, b in zip(weights, y)])
-
-
-def _weighted(r, x, y):
-    weights = [a.apply(jets.exp) for a in _affine(r, x, y, ("-", "E", "e"))]
-    return total([w * dot(row, y) for w, row in zip(weights, r["S"])])
-
-
-def _softmax(r, x, y):
-    d, result = len(r["X"][0]), []
-    for row, onehot in zip(r["X"], r["onehot"]):
-        scores = [dot(row, y[c * d : (c + 1) * d]) for c in range(len(onehot))]
-        result.append(total([s.apply(jets.exp) for s in scores]).apply(jets.log) - dot(onehot, scores))
-    return total(result)
-
-
-def _norm(r, x, y):
-    return total([a * a for a in _affine(r, x, y)]).apply(jets.sqrt)
-
-
-def _fixed_point(r, x, y):
-    residuals = [b - a.apply(jets.tanh) for a, b in zip(_affine(r, x, y, ("W", "U", "b")), y)]
-    return total([a * a for a in residuals]) * 0.5
-
-
-FORMULAS = {
-    "quadratic": _quadratic, "loss": _loss, "ridge": _ridge, "weighted": _weighted,
-    "softmax": _softmax, "norm": _norm, "fixed_point": _fixed_point,
-}  # fmt: skip
-
-
-def total(parts):
-    return reduce(lambda a, b: a + b, parts)
-
-
-def value(records, x, y):
-    """The sum of the terms at jets (or duals) x, y."""
-    return total([FORMULAS[r["kind"]](r, x, y) * mpf(r.get("scale", 1)) for r in records])
-
-
-def rows(record, x, y):
-    """The constraint rows, linear ones first."""
-    linear = record.get("linear")
-    return (_affine(linear, x, y) if linear else []) + [value(row, x, y) for row in record.get("curved", ())]
-
-
-# the KKT system -------------------------------------------------------------------------------------------------------
-
-
-class Point:
-    """Everything the KKT system needs at (x, y, mu, nu), as mpmath matrices."""
-
-    def __init__(self, spec, y, mu, nu):
-        n, m = self.n, self.m = spec["n"], spec["m"]
-        X, Y = variables([mpf(a) for a in spec["x"]], y)
-        self.f = value(spec["f"], X, Y)
-        self.p = rows(spec["p"], X, Y) if "p" in spec else []
-        self.q = rows(spec["q"], X, Y) if "q" in spec else []
-        weighted = [row * w for row, w in zip([*self.p, *self.q], [*mu, *nu])]
-        self.lagrangian = total([value(spec["g"], X, Y), *weighted])
-
-    def gradient(self, jet, block):
-        first, size = (0, self.n) if block == "x" else (self.n, self.m)
-        return mp.matrix([jet.gradient.get(first + i, mpf(0)) for i in range(size)])
-
-    def hessian(self, jet, left):
-        """The block (left, y) of a jet's Hessian."""
-        first, size = (0, self.n) if left == "x" else (self.n, self.m)
-        H = mp.zeros(size, self.m)
-        for i in range(size):
-            for j in range(self.m):
-                a, b = first + i, self.n + j
-                H[i, j] = jet.hessian.get((min(a, b), max(a, b)), mpf(0))
-        return H
-
-    def kkt(self, active):
-        """(K, N, right side (f_y, 0), residual) with the rows `active` of p and all of q."""
-        chosen = [self.p[i] for i in active] + self.q
-        size = self.m + len(chosen)
-        K, N = mp.zeros(size, size), mp.zeros(size, self.n)
-        L_yy, L_xy = self.hessian(self.lagrangian, "y"), self.hessian(self.lagrangian, "x")
-        for i in range(self.m):
-            for j in range(self.m):
-                K[i, j] = L_yy[i, j]
-            for j in range(self.n):
-                N[i, j] = L_xy[j, i]
-        residual = list(self.gradient(self.lagrangian, "y"))
-        for k, row in enumerate(chosen):
-            a, b = self.gradient(row, "y"), self.gradient(row, "x")
-            residual.append(row.value)
-            for j in range(self.m):
-                K[self.m + k, j] = K[j, self.m + k] = a[j]
-            for j in range(self.n):
-                N[self.m + k, j] = b[j]
-        right = mp.matrix([*self.gradient(self.f, "y"), *[mpf(0)] * len(chosen)])
-        return K, N, right, mp.matrix(residual)
-
-
-def _newton(spec, y, mu, nu, active):
-    """Newton's method on the KKT system from a start good to a few digits; (y, mu, nu, point)."""
-    for _ in range(60):
-        point = Point(spec, y, mu, nu)
-        K, _, _, residual = point.kkt(active)
-        if mp.norm(residual, mp.inf) < ZERO * mpf(10) ** -5:
-            return y, mu, nu, point
-        step = _solve(K, residual)
-        y = [a - b for a, b in zip(y, step[: spec["m"]])]
-        for k, i in enumerate(active):
-            mu[i] -= step[spec["m"] + k]
-        nu = [a - b for a, b in zip(nu, step[spec["m"] + len(active) :])]
-    raise CertificationError(f"{spec['id']}: Newton's method did not reach {mp.nstr(ZERO, 2)}: {mp.nstr(mp.norm(residual, mp.inf), 3)}")
-
-
-def _null_space(K):
-    """(eigenvalues, eigenvectors, indices of the zero ones) of a symmetric matrix."""
-    values, vectors = mp.eigsy(K)
-    scale = max(abs(v) for v in values)
-    return values, vectors, [i for i, v in enumerate(values) if abs(v) <= ZERO * scale]
-
-
-def _solve(K, b):
-    """K^-1 b, or the minimum-norm solution where K is singular and b in its range."""
-    try:
-        return list(mp.lu_solve(K, b))
-    except ZeroDivisionError:
-        return list(_pseudo(K, b))
-
-
-def _pseudo(K, b):
-    values, vectors, null = _null_space(K)
-    result = mp.zeros(K.rows, 1)
-    for i, lam in enumerate(values):
-        if i not in null:
-            result += vectors[:, i] * ((vectors[:, i].T * b)[0] / lam)
-    return result
 
 
 def _check(condition, spec, sentence):
@@ -218,9 +39,8 @@ def _check(condition, spec, sentence):
 
 def _positive_on_null_space(K, m, spec):
     """K has exactly as many negative eigenvalues as it has multiplier rows: the sufficient condition of second order."""
-    values, _, null = _null_space(K)
-    negative = sum(1 for i, v in enumerate(values) if v < 0 and i not in null)
-    _check(negative + len(null) == K.rows - m, spec, "the second-order condition fails")
+    values, _, null = null_space(K)
+    _check(not null and sum(v < 0 for v in values) == K.rows - m, spec, "the second-order condition fails")
 
 
 def _numpy(matrix):
@@ -229,7 +49,7 @@ def _numpy(matrix):
 
 def _norms(K, N, w):
     """Condition number of K (of its nonzero part) and |N| |w|: they only scale pass lines."""
-    values, _, null = _null_space(K)
+    values, _, null = null_space(K)
     sizes = [abs(v) for i, v in enumerate(values) if i not in null]
     return float(max(sizes) / min(sizes)), float(np.linalg.norm(_numpy(N), 2) * mp.norm(mp.matrix(w), 2))
 
@@ -249,13 +69,13 @@ def _text(value):
 
 def _record(status, point, y, mu, nu, **more):
     direct = point.gradient(point.f, "x")
-    return {"status": status, "objective": point.f.value, "y": list(y), "mu": list(mu), "nu": list(nu), "direct": list(direct)} | more  # fmt: skip
+    return {"status": status, "objective": point.f.value, "y": list(y), "mu": list(mu), "nu": list(nu), "direct": list(direct)} | more
 
 
 def _hypergradient(point, active):
     """(gradient, K, N, w) with the rows `active`."""
     K, N, right, _ = point.kkt(active)
-    w = _solve(K, right)
+    w = solve(K, right)
     return point.gradient(point.f, "x") - N.T * mp.matrix(w), K, N, w
 
 
@@ -264,20 +84,17 @@ def _answer(status, point, y, mu, nu, active, **more):
     condition, indirect = _norms(K, N, w)
     return _record(
         status, point, y, mu, nu, gradient=list(gradient), condition=float(f"{condition:.4g}"),
-        indirect_scale=float(f"{indirect:.6g}"), attainable_digits=_attainable(condition, point.gradient(point.f, "x"), indirect, gradient), **more,
+        indirect_scale=float(f"{indirect:.6g}"), **more,
+        attainable_digits=_attainable(condition, point.gradient(point.f, "x"), indirect, gradient),
     )  # fmt: skip
-
-
-# the statuses ---------------------------------------------------------------------------------------------------------
-
-
 def _regular(spec, start):
     """A unique solution: converged, degenerate (weakly active rows) or licq_fails (redundant active rows)."""
     y, mu, nu = ([mpf(a) for a in start.get(k, ())] for k in ("y", "mu", "nu"))
     strict = [i for i, a in enumerate(mu) if a > 0]
     active = [i for i in strict if i not in start.get("redundant", ())]
-    y, mu, nu, point = _newton(spec, y, mu, nu, active)
-    _check(all(mu[i] > 0 and abs(point.p[i].value) < ZERO for i in strict), spec, "an active row has no positive multiplier, or is not active")
+    y, mu, nu, point = newton(spec, y, mu, nu, active)
+    touching = all(mu[i] > 0 and abs(point.p[i].value) < ZERO for i in strict)
+    _check(touching, spec, "an active row has no positive multiplier, or is not active")
     weak = [i for i, row in enumerate(point.p) if i not in strict and abs(row.value) < ZERO]
     _check(all(row.value < 0 for i, row in enumerate(point.p) if i not in strict and i not in weak), spec, "a row is violated")
     _positive_on_null_space(point.kkt(active)[0], spec["m"], spec)
@@ -297,7 +114,7 @@ def _dependent(point, active):
     if not gradients:
         return False
     G = mp.matrix(gradients)
-    return len(gradients) > point.m or len(_null_space(G * G.T)[2]) > 0
+    return len(gradients) > point.m or len(null_space(G * G.T)[2]) > 0
 
 
 def _margin(point, mu):
@@ -307,14 +124,14 @@ def _margin(point, mu):
 
 def _singular(spec, start):
     """A singular Hessian: minimum_norm if f_y and g_xy lie in its range, else undefined."""
-    y, _, _, point = _newton(spec, [mpf(a) for a in start["y"]], [], [], [])
+    y, _, _, point = newton(spec, [mpf(a) for a in start["y"]], [], [], [])
     K, N, right, _ = point.kkt([])
-    values, vectors, null = _null_space(K)
+    values, vectors, null = null_space(K)
     _check(null and min(values) > -ZERO, spec, "the Hessian is not singular and positive semidefinite")
     outside = max(mp.norm(vectors[:, i].T * mp.matrix([[*N[j, :], right[j]] for j in range(K.rows)]), mp.inf) for i in null)
     if outside > ZERO:
         return _record("undefined", point, y, [], [])
-    w = _pseudo(K, right)
+    w = pseudo(K, right)
     condition, indirect = _norms(K, N, w)
     gradient = point.gradient(point.f, "x") - N.T * w
     return _record(
@@ -384,13 +201,13 @@ def _layer(spec, start):
         residual = point.gradient(jet, "y")
         if mp.norm(residual, mp.inf) < ZERO * mpf(10) ** -5:
             break
-        u = [a - b for a, b in zip(u, _solve(point.hessian(jet, "y"), residual))]
+        u = [a - b for a, b in zip(u, solve(point.hessian(jet, "y"), residual))]
     _check(mp.norm(residual, mp.inf) < ZERO, spec, "the layer was not solved")
     Z, W = variables(z, u[: n + m])
     f = value(spec["f"], Z, W)
     outer = _Layer(len(z), n + m, f)
     K, N = point.hessian(jet, "y"), point.hessian(jet, "x").T
-    w = _solve(K, mp.matrix([*outer.gradient(f, "y"), *[mpf(0)] * m]))
+    w = solve(K, mp.matrix([*outer.gradient(f, "y"), *[mpf(0)] * m]))
     direct = outer.gradient(f, "x")
     gradient = direct - N.T * mp.matrix(w)
     condition, indirect = _norms(K, N, w)

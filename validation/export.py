@@ -73,9 +73,13 @@ def flat(value, path=""):
     """{path: array or string}: the leaves of a record, nested lists of numbers being one leaf."""
     if isinstance(value, dict):
         return {k: v for key, item in value.items() for k, v in flat(item, f"{path}.{key}" if path else key).items()}
-    if isinstance(value, list) and any(isinstance(item, dict) or (isinstance(item, list) and any(isinstance(i, dict) for i in item)) for item in value):
+    if isinstance(value, list) and _holds_records(value):
         return {k: v for i, item in enumerate(value) for k, v in flat(item, f"{path}.{i}").items()}
     return {path: _leaf(value)}
+
+
+def _holds_records(value):
+    return any(isinstance(item, dict) or isinstance(item, list) and _holds_records(item) for item in value)
 
 
 def _leaf(value):

@@ -105,12 +105,13 @@ def softmax(rng, n, m):
 def quartic(rng, n, m):
     H, A, B = definite(rng, m), ints(rng, m, m, bound=2), ints(rng, m, n, bound=2)
     x, y, r = ints(rng, n, bound=2), ints(rng, m, bound=2), ints(rng, m, bound=1)
-    g = [{"kind": "loss", "loss": "quartic", "A": A, "B": B, "c": r - A @ y - B @ x}, {"kind": "quadratic", "yy": H, "y": -H @ y - A.T @ r**3}]
+    loss = {"kind": "loss", "loss": "quartic", "A": A, "B": B, "c": r - A @ y - B @ x}
+    g = [loss, {"kind": "quadratic", "yy": H, "y": -H @ y - A.T @ r**3}]
     return _spec("quartic", n, m, x=x, f=objective(rng, n, m), g=g), {"y": y}
 
 
 def degenerate_hessian(rng, n, m):
-    """g = |Sy + Bx + c|^2/2 with fewer rows than m; f sees y through S (minimum_norm), or through a coordinate that S may miss (undefined)."""
+    """g = |Sy + Bx + c|^2/2 with fewer rows than m; f sees y through S (minimum_norm), or whole (undefined)."""
     m = max(m, 2)
     rank = rng.count(m - 1)
     S, B, x, y = independent(rng, rank, m), ints(rng, rank, n), ints(rng, n), ints(rng, m)
@@ -185,7 +186,8 @@ def curved_constraint(rng, n, m):
     slope = independent(rng, 1, m)[0]
     a = slope - S @ y - x @ B
     value = 0.5 * y @ S @ y + x @ B @ y + a @ y + d @ x
-    return _one_row("curved-constraint", rng, n, m, [{"kind": "quadratic", "yy": S, "xy": B, "y": a, "x": d, "constant": -value}], slope, x, y)
+    row = [{"kind": "quadratic", "yy": S, "xy": B, "y": a, "x": d, "constant": -value}]
+    return _one_row("curved-constraint", rng, n, m, row, slope, x, y)
 
 
 def conic(rng, n, m):
@@ -193,8 +195,9 @@ def conic(rng, n, m):
     A, B, e, x, y = 5.0 * ints(rng, 2, m, bound=1), ints(rng, 2, n), ints(rng, n), ints(rng, n), ints(rng, m, bound=2)
     u, slope = np.array([3.0, 4.0]), independent(rng, 1, m)[0]
     d = A.T @ u / 5 - slope
-    terms = [{"kind": "norm", "A": A, "B": B, "c": u - A @ y - B @ x}, {"kind": "quadratic", "y": -d, "x": -e, "constant": d @ y + e @ x - 5.0}]
-    return _one_row("conic", rng, n, m, terms, slope, x, y)
+    norm = {"kind": "norm", "A": A, "B": B, "c": u - A @ y - B @ x}
+    row = [norm, {"kind": "quadratic", "y": -d, "x": -e, "constant": d @ y + e @ x - 5.0}]
+    return _one_row("conic", rng, n, m, row, slope, x, y)
 
 
 def lasso(rng, n, m):

@@ -61,7 +61,8 @@ def _constraints(p, q):
     def second(name):
         return lambda x, y, mu, nu: sum(rows.weighted(name, x, y, w) for rows, w in ((p, mu), (q, nu)) if rows)
 
-    return Constraints(**_rows("p", p), **_rows("q", q), lagrangian_yy=second("d_yy"), lagrangian_xy=second("d_xy"), lagrangian_xx=second("d_xx"))
+    curvature = {f"lagrangian_{d}": second(f"d_{d}") for d in ("yy", "xy", "xx")}
+    return Constraints(**_rows("p", p), **_rows("q", q), **curvature)
 
 
 def _rows(name, rows):

@@ -35,8 +35,9 @@ def read_case(text, name="case file"):
         spec = json.loads(text)
     except json.JSONDecodeError as error:
         raise SchemaError(f"{name} is not valid JSON: {error}") from None
-    if not isinstance(spec, dict) or spec.get("schema") != SCHEMA:
-        raise SchemaError(f"{name} must have the schema {SCHEMA!r}, got {spec.get('schema') if isinstance(spec, dict) else type(spec).__name__!r}")
+    schema = spec.get("schema") if isinstance(spec, dict) else type(spec).__name__
+    if not isinstance(spec, dict) or schema != SCHEMA:
+        raise SchemaError(f"{name} must have the schema {SCHEMA!r}, got {schema!r}")
     missing = [key for key in NEEDED if key not in spec]
     if missing:
         raise SchemaError(f"{name} lacks {', '.join(missing)}; files exported with certified=False cannot be read as cases")
@@ -62,7 +63,8 @@ def case(spec):
         x=np.array(spec["x"], float), reference=_floats(truth.get("gradient")), expected_status=truth["status"],
         condition=_float(truth.get("condition")), attainable_digits=_float(truth.get("attainable_digits")),
         indirect_scale=_float(truth.get("indirect_scale")), tags=frozenset(spec["tags"]), description=spec["description"],
-        objective=_float(truth.get("objective")), generators=_floats(truth.get("generators")), certificate=spec.get("certificate", {}), spec=spec, **array,
+        objective=_float(truth.get("objective")), generators=_floats(truth.get("generators")),
+        certificate=spec.get("certificate", {}), spec=spec, **array,
     )  # fmt: skip
 
 

@@ -107,7 +107,8 @@ class ChoiceMap:
         costs = self.costs(x)
         first, second = np.partition(costs, 1)[:2]
         status = Status.NONUNIQUE if first == second else Status.CONVERGED
-        return LowerSolution(y=self.points[int(np.argmin(costs))], residual=0.0, margin=float(second - first), status=status, method="enumeration")
+        y = self.points[int(np.argmin(costs))]
+        return LowerSolution(y=y, residual=0.0, margin=float(second - first), status=status, method="enumeration")
 
     def vjp(self, x, lower, y_bar):
         return np.zeros(np.size(x))

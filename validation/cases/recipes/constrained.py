@@ -171,7 +171,7 @@ def equality(difficulty, instance):
     rng = stream("equality", difficulty, instance)
     n, m, rows = {"lower": ((2, 4, 2), (1, 3, 1), (3, 2, 1), (4, 1, 1)), "average": ((3, 6, 3), (5, 4, 1), (2, 5, 2)),
                   "higher": ((3, 6, 2), (4, 5, 2), (2, 7, 3), (1, 4, 1))}[difficulty][instance - 1]  # fmt: skip
-    tags = list({1: ["ill-conditioned"], 2: ["indefinite"], 3: ["near-stationary"], 4: ["scaled"]}[instance] if difficulty == "higher" else [])
+    tags = (HIGHER | {2: ["indefinite"]})[instance] if difficulty == "higher" else []
     A, x, y, nu = full_rank(rng, rows, m, rows), ints(rng, n), ints(rng, m, zero=False), ints(rng, rows, zero=False)
     P = spd(rng, m, 1e8, strong=1) if "ill-conditioned" in tags else spd(rng, m, 30.0)
     if "indefinite" in tags or (difficulty, instance) == ("average", 1):
@@ -277,7 +277,9 @@ def _cone_row(rng, x, y, i, slack, size, matrix):
 def lasso(difficulty, instance):
     """beta = u - v with y = (u, v) >= 0: |A beta - t|^2/2 + sum exp(Ex)_j (u_j + v_j); lower/3 is the nonnegative lasso with m = 1."""
     rng = stream("lasso", difficulty, instance)
-    n, k = {"lower": ((2, 3), (1, 2), (2, 1)), "average": ((4, 4), (1, 5), (3, 5)), "higher": ((4, 4), (5, 5), (4, 4), (2, 4))}[difficulty][instance - 1]
+    n, k = {
+        "lower": ((2, 3), (1, 2), (2, 1)), "average": ((4, 4), (1, 5), (3, 5)), "higher": ((4, 4), (5, 5), (4, 4), (2, 4)),
+    }[difficulty][instance - 1]  # fmt: skip
     tags = HIGHER[instance] if difficulty == "higher" else []
     sign = np.array([[1.0]]) if k == 1 else np.hstack([np.eye(k), -np.eye(k)])
     E = np.eye(n)[np.arange(k) % n] if k > 1 else np.ones((1, n))
@@ -290,7 +292,8 @@ def lasso(difficulty, instance):
         x = _near_kink(A, t, x)
     y, mu = lasso_solution(A, t, np.exp(E @ x), sign)
     spec = record(
-        "lasso", difficulty, instance, n, sign.shape[1], "lasso with log-penalties, as y = (u, v) >= 0 and beta = u - v" if k > 1 else "nonnegative lasso",
+        "lasso", difficulty, instance, n, sign.shape[1],
+        "lasso with log-penalties, as y = (u, v) >= 0 and beta = u - v" if k > 1 else "nonnegative lasso",
         tags=tags, x=x, f=[direct(n, rng), {"kind": "loss", "loss": "square", "A": ints(rng, k + 2, k) @ sign, "c": ints(rng, k + 2)}],
         g=[{"kind": "loss", "loss": "square", "A": A @ sign, "c": -t}, {"kind": "weighted", "E": E, "S": np.abs(sign)}],
         p={"linear": {"A": -np.eye(sign.shape[1]), "c": np.zeros(sign.shape[1])}},

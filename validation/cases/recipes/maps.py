@@ -10,7 +10,9 @@ from ..build import total
 from .integers import TINY, ints, record, spd, stream, upper
 
 #: (inputs k, inner n, inner m) of the instances of layer
-SIZES = {"lower": ((3, 1, 1), (2, 2, 3), (1, 1, 2)), "average": ((2, 3, 4), (5, 2, 2), (3, 1, 4)), "higher": ((2, 2, 4), (4, 2, 3), (3, 3, 2))}
+SIZES = {
+    "lower": ((3, 1, 1), (2, 2, 3), (1, 1, 2)), "average": ((2, 3, 4), (5, 2, 2), (3, 1, 4)), "higher": ((2, 2, 4), (4, 2, 3), (3, 3, 2)),
+}  # fmt: skip
 HIGHER = {1: ["ill-conditioned"], 2: ["near-stationary"], 3: ["scaled"]}
 
 
@@ -96,7 +98,8 @@ def feasible(m, kind):
     if kind == "two of them":
         return np.array([[float(i in pair) for i in range(m)] for pair in combinations(range(m), 2)])
     size = int(np.sqrt(m))
-    return np.array([p for p in feasible(m, "cube") if (p.reshape(size, size).sum(0) == 1).all() and (p.reshape(size, size).sum(1) == 1).all()])
+    squares = feasible(m, "cube").reshape(-1, size, size)
+    return squares[(squares.sum(axis=1) == 1).all(axis=1) & (squares.sum(axis=2) == 1).all(axis=1)].reshape(-1, m)
 
 
 RECIPES = {"layer": layer, "combinatorial": combinatorial}

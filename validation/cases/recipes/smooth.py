@@ -104,13 +104,16 @@ def logistic(difficulty, instance):
         "logistic", difficulty, instance, n, m, "logistic regression with log-penalties x on groups of weights; f is the validation loss",
         tags=[*tags_of(difficulty, instance), "full-hessian", "nonlinear"], x=penalties(rng, n, difficulty, instance),
         f=[direct(n, rng), {"kind": "loss", "loss": "logistic", "A": signs[: m + 3] * design(rng, m + 3, m)}],
-        g=[{"kind": "loss", "loss": "logistic", "A": signs * design(rng, m + 8, m, dependent(difficulty, instance))}, {"kind": "ridge", "E": groups(m, n)}],
+        g=[{"kind": "loss", "loss": "logistic", "A": signs * design(rng, m + 8, m, dependent(difficulty, instance))},
+           {"kind": "ridge", "E": groups(m, n)}],
     )  # fmt: skip
     return spec, start(spec)
 
 
 #: (n, classes, features) of the instances of softmax
-SOFTMAX = {"lower": ((2, 3, 1), (1, 2, 2), (4, 3, 2)), "average": ((3, 3, 2), (5, 2, 2), (1, 3, 2)), "higher": ((2, 3, 2), (4, 3, 1), (3, 2, 4))}
+SOFTMAX = {
+    "lower": ((2, 3, 1), (1, 2, 2), (4, 3, 2)), "average": ((3, 3, 2), (5, 2, 2), (1, 3, 2)), "higher": ((2, 3, 2), (4, 3, 1), (3, 2, 4)),
+}  # fmt: skip
 
 
 def softmax(difficulty, instance):
@@ -123,7 +126,8 @@ def softmax(difficulty, instance):
 
     m = classes * features
     spec = record(
-        "softmax", difficulty, instance, n, m, f"multinomial logistic regression, {classes} classes x {features} features; f is the validation loss",
+        "softmax", difficulty, instance, n, m,
+        f"multinomial logistic regression, {classes} classes x {features} features; f is the validation loss",
         tags=[*tags_of(difficulty, instance), "full-hessian", "nonlinear"], x=penalties(rng, n, difficulty, instance),
         f=[direct(n, rng), loss(m + 3)], g=[loss(m + 6, dependent(difficulty, instance)), {"kind": "ridge", "E": groups(m, n)}],
     )  # fmt: skip
@@ -185,10 +189,10 @@ def degenerate_hessian(difficulty, instance):
 
 TRUTH = {"minimum_norm": "singular", "undefined": "singular", "converged": "regular", "ill_conditioned": "ill_conditioned"}
 DESCRIPTIONS = {
-    "minimum_norm": "singular Hessian; f sees y only through the range of the Hessian, so the hypergradient is defined although y* is not unique",
+    "minimum_norm": "singular Hessian; f sees y only through its range, so the hypergradient is defined although y* is not unique",
     "undefined": "singular Hessian; f_y leaves the range of the Hessian, so the hypergradient is not defined",
     "converged": "a Hessian of low rank plus a small multiple of the identity, which makes y* unique",
-    "ill_conditioned": "a graded Hessian, one variable in units 2^30 times too large: condition number beyond 1/eps, so no digit is certain",
+    "ill_conditioned": "a graded Hessian, one variable in units 2^30 times too large: condition number beyond 1/eps",
 }
 
 #: gain of the map's slope: a contraction, near 1, and (average 3, higher 2) expansive, where iterating the map does not converge
@@ -200,7 +204,7 @@ def fixed_point(difficulty, instance):
     rng = stream("fixed-point", difficulty, instance)
     n, m = SIZES[difficulty][instance - 1]
     gain = GAIN[difficulty][instance - 1]
-    tags = {("higher", 1): ["ill-conditioned"], ("higher", 3): ["scaled"]}.get((difficulty, instance), []) + (["expansive"] if gain < 0 else [])
+    tags = ["expansive"] if gain < 0 else tags_of(difficulty, instance)
     W = _slopes(rng, m, gain, corner="ill-conditioned" not in tags)
     x, U = ints(rng, n, bound=2), ints(rng, m, n, bound=2) / 8
     size = 2.0**-12 if "ill-conditioned" in tags else 2.0**-4 if gain < 0 else 0.125
