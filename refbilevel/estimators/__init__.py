@@ -4,6 +4,7 @@ from .augmented_lagrangian import augmented_lagrangian
 from .blocc import blocc
 from .constrained_equilibrium import constrained_equilibrium
 from .constrained_penalty import constrained_penalty
+from .coordinate import coordinate_forward, coordinate_reverse, lasso_support
 from .equilibrium import equilibrium
 from .finite_difference import finite_difference
 from .gam import gam
@@ -27,6 +28,7 @@ ESTIMATORS = {
         implicit,
         kkt,
         solution_map,
+        lasso_support,
         fixed_point,
         neumann,
         one_step,
@@ -37,6 +39,8 @@ ESTIMATORS = {
         forward,
         truncated,
         checkpointed,
+        coordinate_forward,
+        coordinate_reverse,
         equilibrium,
         holomorphic_equilibrium,
         value_function,

@@ -24,8 +24,9 @@ from scipy import sparse
 from ..errors import ArgumentError, ShapeError, unknown
 from ..linear import factorize
 from ..problem import BilevelProblem, as_vector
+from ..lower.sweeps import LinearModelSweep
 from ..results import LowerSolution, Status
-from .design import DENSE_UP_TO, DenseDesign, GramOperator, as_design, hessian, threads_for
+from .design import SERIAL, DENSE_UP_TO, DenseDesign, GramOperator, as_design, hessian, threads_for
 from .newton_pcg import cholesky_float32, newton_pcg
 
 SQUARED, LOGISTIC = 0, 1
@@ -128,6 +129,12 @@ class PenalisedLinearModel:
         """Hessian products that take as long as one factor_float32 (measured: about m / 12 on dense data)."""
         return self.m / 12 + self.m**2 / (6 * self.train.shape[0]) if isinstance(self.train, DenseDesign) and self.m <= 4000 else np.inf
 
+    def sweep(self, x):
+        """Its gradient descent as one kernel, for data that one thread reads fastest."""
+        X = self.train.weights(None)[:-1]
+        small = self.train.size < SERIAL
+        return LinearModelSweep(X, self.t_train, self.w_train, self.penalty(x), self.loss, self.per_feature) if small else None
+
     @property
     def threads(self):
         return threads_for(self.train.size)
@@ -178,7 +185,8 @@ def _targets(t, N, name):
     return np.ascontiguousarray(t)
 
 
-def _labels(t, name):
+def labels_of(t, name):
+    """t as -1 and 1, from two classes -1, 1 or 0, 1."""
     values = np.unique(t)
     if set(values) <= {-1.0, 1.0}:
         return t
@@ -200,7 +208,7 @@ def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, he
             raise unknown(option, value, known)
     t_train, t_val = _targets(t_train, train.shape[0], "t_train"), _targets(t_val, val.shape[0], "t_val")
     if loss == LOGISTIC:
-        t_train, t_val = _labels(t_train, "t_train"), _labels(t_val, "t_val")
+        t_train, t_val = labels_of(t_train, "t_train"), labels_of(t_val, "t_val")
     per_feature = penalties == "per-feature"
     n = train.shape[1] if per_feature else 1
     rho, center = (0.0, 0.0) if prior is None else prior

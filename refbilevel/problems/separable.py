@@ -1,0 +1,273 @@
+"""Quadratics with separable kinks and boxes whose sizes are exp(x): Lasso, weighted Lasso, elastic net, box-constrained SVM dual.
+
+    min_y 1/2 y'H y - q'y + sum_j (l1_j |y_j| + l2_j y_j^2 / 2),   lo <= y <= hi,
+with l1_j = exp(x[i]) for i = l1_of[j] (0 if i < 0), l2 and hi likewise. Solver: a working set of coordinates, their Gram matrix,
+coordinate descent until signs nearly settle, then an active-set method from there whose steps solve
+    (H_SS + l2) y_S = q_S - H_SB y_B - l1_S sign(y_S)
+by Cholesky; the KKT conditions of all coordinates decide which enter the working set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg.lapack import dpotrf, dpotrs
+from scipy.sparse.linalg import LinearOperator
+
+from ..kernels.coordinate import descend, forward_sweeps, recorded_sweeps, reverse_sweeps
+from .proximal import EPS, KINK, ProximalMap
+
+#: problems up to so many coordinates use all of them at once
+WHOLE = 300
+
+
+@dataclass(frozen=True, eq=False)
+class SeparableMap(ProximalMap):
+    """`l1_of`, `l2_of`, `hi_of`: (m,) int, the index in x of each coordinate's parameter, -1 for none; lo is -inf or 0."""
+
+    smooth: object
+    n: int
+    m: int
+    l1_of: np.ndarray
+    l2_of: np.ndarray
+    hi_of: np.ndarray
+    lo: float = -np.inf
+
+    def parameters(self, x):
+        """(l1, l2, lo, hi), each (m,)."""
+        size = np.append(np.exp(x), 0.0)  # index -1: absent
+        l1, l2 = size[self.l1_of], size[self.l2_of]
+        hi = np.where(self.hi_of >= 0, size[self.hi_of], np.inf)
+        return l1, l2, np.full(self.m, self.lo), hi
+
+    def value(self, x, y):
+        """g(x, y); the box is a constraint, not a value."""
+        l1, l2, *_ = self.parameters(x)
+        return self.smooth.value(y) + l1 @ np.abs(y) + 0.5 * l2 @ y**2
+
+    def _solve(self, x, y, tol):
+        l1, l2, lo, hi = parameters = self.parameters(x)
+        y = np.clip(y, lo, hi)
+        r = self.smooth.gradient(y) if y.any() else -self.smooth.q
+        scale = max(np.abs(self.smooth.q).max(), 1e-300)
+        chosen = np.flatnonzero(y) if self.m > WHOLE else np.arange(self.m)
+        chosen = self._enlarge(chosen, y, r, parameters)
+        G, rounds = self.smooth.gram(chosen, chosen), 0
+        while True:
+            rounds += 1
+            y_new = np.zeros(self.m)
+            y_new[chosen] = _on(G, self.smooth.q[chosen], *(p[chosen] for p in parameters), y[chosen], scale)
+            y = y_new
+            r = self.smooth.gradient(y)
+            violation = _violation(r + l2 * y, y, l1, lo, hi)
+            outside = np.ones(self.m, bool)
+            outside[chosen] = False
+            if rounds > 50 or not (violation[outside] > max(1e-13 * scale, 0.1 * (tol or 0.0))).any():
+                break
+            old, chosen = chosen, self._enlarge(chosen, y, r, parameters)
+            fresh = chosen[old.size :]
+            side = self.smooth.gram(old, fresh)
+            G = np.block([[G, side], [side.T, self.smooth.gram(fresh, fresh)]])
+        margin = _margin(r + l2 * y, y, l1, lo, hi, self._curvature(G, chosen, l2)).min()
+        return y, self.free(x, y), np.linalg.norm(violation), margin, scale, rounds
+
+    def _curvature(self, G, chosen, l2):
+        curvature = np.ones(self.m)
+        curvature[chosen] = np.diag(G) + l2[chosen]
+        return curvature
+
+    def _enlarge(self, chosen, y, r, parameters):
+        """`chosen` followed by the coordinates outside that violate their condition most."""
+        l1, l2, lo, hi = parameters
+        violation = _violation(r + l2 * y, y, l1, lo, hi)
+        violation[chosen] = 0.0
+        count = max(100, min(chosen.size, self.m), int(np.count_nonzero(y)))
+        top = np.argsort(-violation)[:count]
+        return np.concatenate([chosen, top[violation[top] > 0.0]])
+
+    def free(self, x, y):
+        _, _, lo, hi = self.parameters(x)
+        return np.flatnonzero((y != 0.0) & (y < hi) & (y > lo))
+
+    def free_matrix(self, x, y, free):
+        H = np.array(self.smooth.gram(free, free))
+        H[np.diag_indices_from(H)] += self.parameters(x)[1][free]
+        return H
+
+    def free_operator(self, x, y, free):
+        product, l2 = self.smooth.on(free), self.parameters(x)[1][free]
+        operator = lambda v: product(v.ravel()) + l2 * v.ravel()  # noqa: E731
+        return LinearOperator((free.size, free.size), matvec=operator, rmatvec=operator, dtype=np.float64)
+
+    def _bound(self, y, hi):
+        return np.flatnonzero((y >= hi) & (self.hi_of >= 0))
+
+    def pull(self, x, y, free, v, y_bar):
+        l1, l2, _, hi = self.parameters(x)
+        parts = np.zeros(self.n + 1)
+        np.subtract.at(parts, self.l1_of[free], v * l1[free] * np.sign(y[free]))
+        np.subtract.at(parts, self.l2_of[free], v * l2[free] * y[free])
+        held = self._bound(y, hi)
+        if held.size:
+            spread = np.zeros(self.m)
+            spread[free] = v
+            np.add.at(parts, self.hi_of[held], hi[held] * (y_bar - self.smooth.product(spread))[held])
+        return parts[: self.n]
+
+    def push(self, x, y, free, dx):
+        l1, l2, _, hi = self.parameters(x)
+        change = np.append(dx, 0.0)
+        dy, held = np.zeros(self.m), self._bound(y, hi)
+        dy[held] = hi[held] * change[self.hi_of[held]]
+        rhs = -(l1 * np.sign(y) * change[self.l1_of] + l2 * y * change[self.l2_of])[free]
+        return (rhs - self.smooth.product(dy)[free] if held.size else rhs), dy
+
+    def directional(self, x, lower, dx):
+        """The one-sided derivative of y*(x + t dx) at t = 0+, (m,), at kinks too.
+
+        It minimises 1/2 d'A d - b'd over the free and the weakly held coordinates, each weak one confined to the side it may
+        leave to (the sensitivity quadratic program); off kinks it is `jvp`.
+        """
+        y, dx = lower.y, np.asarray(dx, np.float64)
+        l1, l2, lo, hi = self.parameters(x)
+        r = self.smooth.gradient(y) + l2 * y
+        strictness = _margin(r, y, l1, lo, hi, np.ones(self.m))
+        weak = strictness <= KINK * np.abs(self.smooth.q).max()
+        at_zero = weak & (np.abs(y) <= np.abs(hi - y))
+        side = np.where(at_zero & (l1 > 0.0), -np.sign(r), 1.0)
+        moving = np.union1d(self.free(x, y), np.flatnonzero(weak))
+        signs = np.where(at_zero, side, np.sign(y))
+        change = np.append(dx, 0.0)
+        d_hi = np.where(np.isfinite(hi), hi, 0.0) * change[self.hi_of]
+        d = np.where((y >= hi) & ~weak, d_hi, 0.0)
+        b = (-l1 * signs * change[self.l1_of] - l2 * y * change[self.l2_of] - (self.smooth.product(d) if d.any() else 0.0))[moving]
+        low = np.where(at_zero & (side > 0), 0.0, -np.inf)[moving]
+        high = np.where(at_zero & (side < 0), 0.0, np.where(weak & ~at_zero, d_hi, np.inf))[moving]
+        A = np.ascontiguousarray(self.free_matrix(x, y, moving))
+        none = np.zeros(moving.size)
+        d[moving] = descend(A, b, none, none, low, high, none, 1e-16 * (np.abs(b).max(initial=0.0) + 1e-300), 100_000)[0]
+        return d
+
+    def _sweep_data(self, x):
+        everything = np.arange(self.m)
+        return np.ascontiguousarray(self.smooth.gram(everything, everything)), self.smooth.q, *self.parameters(x)
+
+    def forward(self, x, y0, sweeps):
+        """(y, dy/dx (m, n)) of `sweeps` cyclic sweeps of coordinate descent from y0 (forward mode: n columns)."""
+        data = self._sweep_data(x)
+        _, _, l1, l2, _, hi = data
+        columns = [np.zeros((self.m, self.n)) for _ in range(3)]
+        for column, index, value in zip(columns, (self.l1_of, self.l2_of, self.hi_of), (l1, l2, hi)):
+            there = np.flatnonzero(index >= 0)
+            column[there, index[there]] = value[there]
+        return forward_sweeps(*data, *columns, y0, sweeps)
+
+    def recorded(self, x, y0, sweeps):
+        """(y, record) of `sweeps` cyclic sweeps from y0, for `reverse`."""
+        y, values, kinds = recorded_sweeps(*self._sweep_data(x), y0, sweeps)
+        return y, (values, kinds)
+
+    def reverse(self, x, record, y_bar):
+        """x_bar (n,) of the recorded sweeps for the cotangent y_bar of their last y (reverse mode: one pass back)."""
+        G, _, l1, l2, _, hi = self._sweep_data(x)
+        bars = reverse_sweeps(G, l2, *record, np.ascontiguousarray(y_bar))
+        x_bar = np.zeros(self.n + 1)
+        for bar, index, value in zip(bars, (self.l1_of, self.l2_of, self.hi_of), (l1, l2, np.where(np.isfinite(hi), hi, 0.0))):
+            np.add.at(x_bar, index, bar * value)
+        return x_bar[: self.n]
+
+
+def _violation(r, y, l1, lo, hi):
+    """How far each coordinate is from its optimality condition, r the gradient of the smooth part with the l2 term."""
+    free = np.abs(r + l1 * np.sign(y))
+    zero = np.maximum(np.abs(r) - l1, 0.0)
+    zero = np.where(lo == 0.0, np.maximum(-r - l1, 0.0), zero)
+    top = np.maximum(r + l1, 0.0)
+    return np.where(y == 0.0, zero, np.where(y >= hi, top, free))
+
+
+def _margin(r, y, l1, lo, hi, curvature):
+    """The strictness of each coordinate's state, in units of r."""
+    slack_zero = np.where(lo == 0.0, l1 + r, l1 - np.abs(r))
+    slack_top = -(r + l1)
+    to_zero, to_top = np.abs(y) * curvature, np.where(np.isfinite(hi), hi - y, np.inf) * curvature
+    kinked = (l1 > 0.0) | (lo == 0.0)
+    zero = np.where(kinked, np.maximum(to_zero, slack_zero), np.inf)
+    return np.minimum(zero, np.maximum(to_top, slack_top))
+
+
+def _on(G, q, l1, l2, lo, hi, y, scale):
+    """The solution on one working set: descent to ever smaller steps until the active set finishes from there."""
+    tol = 1e-3
+    root = scale / np.sqrt(max(np.diag(G).max(initial=0.0), 1e-300))
+    while tol > 1e-15:
+        y, _ = descend(G, q, l1, l2, lo, hi, y, tol * root, 1000)
+        for start in (y, np.zeros_like(y)):  # from zero where descent has more free coordinates than the data's rank
+            exact = _active_set(G, q, l1, l2, lo, hi, start, (1e-12 + 100 * EPS) * scale)
+            if exact is not None:
+                return exact
+        tol *= 1e-2
+    return y
+
+
+def _active_set(G, q, l1, l2, lo, hi, y, slack):
+    """The solution from y by exact solves on the free coordinates, or None where their matrix is singular or steps run out.
+
+    Solve with the present signs; if a coordinate would cross its kink or bound, stop there and hold it; else release the held
+    coordinate that violates its condition most (feature-sign search: Lee, Battle, Raina, Ng, NIPS 2006, with bounds).
+    """
+    y, free = y.copy(), (y != 0.0) & (y > lo) & (y < hi)
+    sign, released = np.sign(y), -1
+    for _ in range(50 + 2 * q.size):
+        S = np.flatnonzero(free)
+        z = _free_solution(G, q - l1 * sign, l2, S, np.where(free, 0.0, y))
+        if z is None and free[released]:
+            z = _flat_direction(G, l2, S, released, sign[released], y)
+        if z is None:
+            return None
+        end = np.where(z * sign[S] < 0.0, 0.0, np.clip(z, lo[S], hi[S]))
+        short = end != z
+        steps = np.where(short, (end - y[S]) / np.where(short, z - y[S], 1.0), 1.0)
+        t = steps.min(initial=1.0)
+        if t < 1.0:
+            y[S] += t * (z - y[S])
+            stopped = S[steps == t]
+            y[stopped], free[stopped] = end[steps == t], False
+            continue
+        if np.abs(z).max(initial=0.0) > 1e50:
+            return None  # nothing stops the flat direction
+        y[S] = z
+        r = G @ y - q + l2 * y
+        violation = np.where(free, 0.0, _violation(r, y, l1, lo, hi))
+        worst = int(np.argmax(violation))
+        if violation[worst] <= slack:
+            return y if _violation(r, y, l1, lo, hi).max() <= slack else None
+        free[worst], released = True, worst
+        sign[worst] = sign[worst] if y[worst] else -np.sign(r[worst])
+    return None
+
+
+def _flat_direction(G, l2, S, released, sign, y):
+    """Far along the direction that releasing one coordinate opens without changing H y (S had as many as H's rank), or None."""
+    rest = S[S != released]
+    back = _free_solution(G, -sign * G[:, released], l2, rest, np.zeros_like(y))
+    if back is None:
+        return None
+    d = np.where(S == released, sign, 0.0)
+    d[S != released] = back
+    return y[S] + 1e60 * d
+
+
+def _free_solution(G, b, l2, S, fixed):
+    """z with (G_SS + l2) z = b_S - G_S. fixed, refined once; None if the matrix is singular to working precision."""
+    if S.size == 0:
+        return np.zeros(0)
+    A = G[np.ix_(S, S)]
+    A[np.diag_indices_from(A)] += l2[S]
+    L, info = dpotrf(A, lower=1)
+    if info or np.diag(L).min() <= 1e-7 * np.diag(L).max():
+        return None
+    b = b[S] - (G[S] @ fixed if fixed.any() else 0.0)
+    z = dpotrs(L, b, lower=1)[0]
+    return z + dpotrs(L, b - A @ z, lower=1)[0]

@@ -1,0 +1,248 @@
+"""Nonsmooth families: solutions by their optimality conditions, hypergradients by re-solving, kinks by closed forms."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import refbilevel as rb
+
+
+def regression(N=40, m=25, seed=0):
+    rng = np.random.default_rng(seed)
+    X, X_val = rng.standard_normal((N, m)), rng.standard_normal((N // 2, m))
+    X[:, 1] += 0.8 * X[:, 0]
+    truth = np.where(np.arange(m) % 4 == 0, rng.standard_normal(m), 0.0)
+    return X, X @ truth + 0.2 * rng.standard_normal(N), X_val, X_val @ truth + 0.2 * rng.standard_normal(N // 2)
+
+
+def build(family, seed=0, container=np.asarray, **sizes):
+    X, t, X_val, t_val = regression(seed=seed, **sizes)
+    rng, m = np.random.default_rng(seed + 100), X.shape[1]
+    options = {"prior": (0.1, -1.0)}
+    data = (container(X), t, container(X_val), t_val)
+    if family.startswith("svm"):
+        labels, labels_val = np.sign(t), np.sign(t_val)
+        if family == "svm, linear":
+            return rb.problems.svm_dual(X, labels, X_val, labels_val, **options), np.array([-1.5])
+        return (
+            rb.problems.svm_dual(X, labels, X_val, labels_val, costs="per-sample", kernel="rbf", **options),
+            rng.uniform(-1, 1, len(t)),
+        )
+    if family == "lasso":
+        return rb.problems.lasso(*data, **options), np.array([-2.0])
+    if family == "weighted lasso":
+        return rb.problems.lasso(*data, penalties="per-feature", **options), rng.uniform(-4, -1, m)
+    if family == "elastic net":
+        return rb.problems.elastic_net(*data, **options), np.array([-2.0, -1.0])
+    groups = np.minimum(rng.permutation(m) // 3, (m - 1) // 3)
+    if family == "group lasso":
+        return rb.problems.group_lasso(*data, groups, **options), np.array([-2.0])
+    return rb.problems.group_lasso(*data, groups, penalties="per-group", **options), rng.uniform(-4, -1, groups.max() + 1)
+
+
+SEPARABLE = ["lasso", "weighted lasso", "elastic net", "svm, linear", "svm, rbf"]
+FAMILIES = [*SEPARABLE, "group lasso", "group lasso, per group"]
+
+
+def differences(problem, x, d):
+    """d/dt f(x + t d, y*) by fourth-order differences of re-solves, at its plateau over the steps."""
+    F = lambda t: problem.f(x + t * d, rb.solve_lower(problem, x + t * d).y)  # noqa: E731
+    values = [(8 * (F(h) - F(-h)) - (F(2 * h) - F(-2 * h))) / (12 * h) for h in (1e-3, 3e-4, 1e-4, 3e-5)]
+    gaps = np.abs(np.diff(values))
+    return values[int(np.argmin(gaps)) + 1]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_hypergradient_equals_differences_to_eight_digits(family, seed):
+    problem, x = build(family, seed)
+    result = rb.hypergradient(problem, x)
+    assert result.success, result.message
+    assert 0 < (~result.lower.active).sum() < problem.m
+    d = np.random.default_rng(seed).standard_normal(problem.n)
+    assert abs(result.gradient @ d - differences(problem, x, d)) <= 1e-8 * np.linalg.norm(result.gradient) * np.linalg.norm(d)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_linear_method_and_jvp_agree(family):
+    problem, x = build(family)
+    lower = rb.solve_lower(problem, x)
+    m, rng = problem.solution_map, np.random.default_rng(2)
+    y_bar, dx = rng.standard_normal(problem.m), rng.standard_normal(problem.n)
+    reference = m.vjp(x, lower, y_bar)
+    for linear in ("cholesky", "cg", "minres", "sweeps"):
+        np.testing.assert_allclose(m.vjp(x, lower, y_bar, linear=linear), reference, rtol=1e-9, atol=1e-11)
+        assert m.jvp(x, lower, dx, linear=linear) @ y_bar == pytest.approx(reference @ dx, rel=1e-9, abs=1e-11)
+    given = rb.LowerSolution(y=lower.y)  # a y from elsewhere: the support is found again
+    np.testing.assert_allclose(m.vjp(x, given, y_bar), reference, rtol=1e-13)
+
+
+@pytest.mark.parametrize("family", SEPARABLE)
+def test_solution_satisfies_the_optimality_conditions_and_beats_perturbations(family):
+    problem, x = build(family)
+    lower = rb.solve_lower(problem, x)
+    assert lower.residual <= 1e-12 and lower.margin > 1e-6
+    _, _, lo, hi = problem.solution_map.parameters(x)
+    rng = np.random.default_rng(3)
+    for scale in (1e-1, 1e-3):
+        for _ in range(20):
+            trial = np.clip(lower.y + scale * rng.standard_normal(problem.m), lo, hi)
+            assert problem.g(x, trial) > problem.g(x, lower.y)
+
+
+def test_lasso_against_scikit_learn():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X, t, X_val, t_val = regression()
+    y = rb.solve_lower(rb.problems.lasso(X, t, X_val, t_val), np.log([0.1])).y
+    other = linear_model.Lasso(alpha=0.1, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(X, t).coef_
+    np.testing.assert_allclose(y, other, atol=1e-7)
+    y = rb.solve_lower(rb.problems.elastic_net(X, t, X_val, t_val), np.log([0.1, 0.1])).y
+    other = linear_model.ElasticNet(alpha=0.2, l1_ratio=0.5, fit_intercept=False, tol=1e-14, max_iter=100_000).fit(X, t).coef_
+    np.testing.assert_allclose(y, other, atol=1e-7)
+
+
+def test_working_set_reaches_the_same_solution_as_the_whole(monkeypatch):
+    X, t, X_val, t_val = regression(N=60, m=900)
+    for container in (np.asarray, sparse.csr_array):
+        problem = rb.problems.lasso(container(X), t, container(X_val), t_val, penalties="per-feature")
+        x = np.full(900, -3.0)
+        small = rb.hypergradient(problem, x)
+        assert small.success and small.lower.iterations > 1
+        monkeypatch.setattr("refbilevel.problems.separable.WHOLE", 10_000)
+        whole = rb.hypergradient(problem, x)
+        monkeypatch.undo()
+        np.testing.assert_allclose(small.lower.y, whole.lower.y, atol=1e-13)
+        np.testing.assert_allclose(small.gradient, whole.gradient, rtol=1e-9, atol=1e-13)
+        warm = rb.solve_lower(problem, x, y0=small.lower.y)
+        np.testing.assert_allclose(warm.y, small.lower.y, atol=1e-14)
+
+
+@pytest.mark.parametrize("method", ["coordinate_forward", "coordinate_reverse"])
+@pytest.mark.parametrize("family", SEPARABLE)
+def test_unrolled_sweeps(method, family):
+    problem, x = build(family)
+    exact = rb.hypergradient(problem, x, "lasso_support")
+    errors = [np.linalg.norm(rb.hypergradient(problem, x, method, K=K).gradient - exact.gradient) for K in (200, 400)]
+    assert errors[1] <= max(1e-9 * np.linalg.norm(exact.gradient), 0.5 * errors[0])
+    few = rb.hypergradient(problem, x, method, K=3)
+    other = "coordinate_reverse" if method == "coordinate_forward" else "coordinate_forward"
+    np.testing.assert_allclose(few.gradient, rb.hypergradient(problem, x, other, K=3).gradient, rtol=1e-10, atol=1e-13)
+    assert np.linalg.norm(few.gradient - exact.gradient) > 1e-6 * np.linalg.norm(exact.gradient)
+    np.testing.assert_allclose(rb.hypergradient(problem, x, method, K=0).gradient, problem.f_x(x, np.zeros(problem.m)))
+
+
+def kinked(q, x):
+    """Lasso with H = I: y_j = soft(q_j, exp(x_j)), in closed form."""
+    N = len(q)
+    return rb.problems.lasso(np.sqrt(N) * np.eye(N), np.sqrt(N) * np.asarray(q, float), np.eye(N), np.zeros(N), penalties="per-feature"), x
+
+
+def test_kink_is_degenerate_with_its_one_sided_values():
+    problem, x = kinked([1.0, -0.5, 0.25], np.log([0.5, 0.5, 0.5]))
+    lower = rb.solve_lower(problem, x)
+    np.testing.assert_allclose(lower.y, [0.5, 0.0, 0.0], atol=1e-15)
+    assert lower.status is rb.Status.DEGENERATE and lower.margin <= 1e-15
+    assert not rb.hypergradient(problem, x).success
+    directional = problem.solution_map.directional
+    np.testing.assert_allclose(directional(x, lower, -np.ones(3)), [0.5, -0.5, 0.0], atol=1e-12)
+    np.testing.assert_allclose(directional(x, lower, np.ones(3)), [-0.5, 0.0, 0.0], atol=1e-12)
+
+
+@pytest.mark.parametrize("gap, status", [(1e-3, "converged"), (1e-8, "converged"), (-1e-8, "converged"), (0.0, "degenerate")])
+def test_margin_says_how_far_the_kink_is(gap, status):
+    problem, x = kinked([1.0, 0.5 + gap], np.log([0.5, 0.5]))
+    lower = rb.solve_lower(problem, x)
+    assert lower.margin == pytest.approx(abs(gap), abs=1e-14) and lower.status == status
+    gradient = rb.hypergradient(problem, x).gradient
+    truth = -0.5 * np.array([0.5, max(gap, 0.0)]) / 2
+    np.testing.assert_allclose(gradient, truth, atol=1e-15)
+
+
+@pytest.mark.parametrize("family", SEPARABLE)
+def test_directional_derivative_off_kinks_is_the_jvp_and_at_box_kinks_one_sided(family):
+    problem, x = build(family)
+    lower, dx = rb.solve_lower(problem, x), np.random.default_rng(4).standard_normal(problem.n)
+    m = problem.solution_map
+    np.testing.assert_allclose(m.directional(x, lower, dx), m.jvp(x, lower, dx), rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("cost, lower_side, upper_side", [(1.0, -1.0, 0.0)])
+def test_svm_coordinate_leaving_its_bound(cost, lower_side, upper_side):
+    """Q = I: y = min(1, exp(x)); at x = 0 the derivative is 1 to the left and 0 to the right."""
+    problem = rb.problems.svm_dual(np.eye(2), [1, 1], np.eye(2), [1, 1], costs="per-sample")
+    lower = rb.solve_lower(problem, np.zeros(2))
+    assert lower.status is rb.Status.DEGENERATE
+    np.testing.assert_allclose(problem.solution_map.directional(np.zeros(2), lower, np.array([-1.0, 1.0])), [-1.0, 0.0], atol=1e-14)
+    np.testing.assert_allclose(rb.hypergradient(problem, np.array([-1.0, 1.0])).lower.y, [np.exp(-1), 1.0], rtol=1e-15)
+
+
+def test_group_kink_is_degenerate():
+    q = np.array([3.0, 4.0, 1.0])
+    problem = rb.problems.group_lasso(np.sqrt(3) * np.eye(3), np.sqrt(3) * q, np.eye(3), np.zeros(3), [0, 0, 1], penalties="per-group")
+    x = np.log([5.0 / np.sqrt(2), 0.5])
+    assert rb.solve_lower(problem, x).status is rb.Status.DEGENERATE
+    inside = rb.hypergradient(problem, x - np.array([np.log(2), 0.0]))
+    np.testing.assert_allclose(inside.lower.y, [1.5, 2.0, 0.5], rtol=1e-14)
+    np.testing.assert_allclose(inside.gradient, [-2.5 * 2.5 / 3, -0.5 * 0.5 / 3], rtol=1e-13)
+
+
+def test_duplicate_columns_are_not_unique():
+    X, t, X_val, t_val = regression()
+    problem = rb.problems.lasso(np.hstack([X, X[:, :1]]), t, np.hstack([X_val, X_val[:, :1]]), t_val)
+    x = np.log([0.1])
+    y0 = np.zeros(26)
+    y0[[0, 25]] = 0.3
+    lower = rb.solve_lower(problem, x, y0=y0)
+    assert not lower.success and lower.status in (rb.Status.NONUNIQUE, rb.Status.DEGENERATE)
+
+
+def test_everything_zero_and_m_one():
+    problem, _ = build("lasso")
+    result = rb.hypergradient(problem, np.array([5.0]))
+    assert result.success and not result.lower.y.any() and result.indirect == pytest.approx(0.0)
+    one = rb.problems.lasso(np.ones((3, 1)), np.array([1.0, 2.0, 3.0]), np.ones((2, 1)), np.zeros(2))
+    result = rb.hypergradient(one, np.zeros(1))
+    np.testing.assert_allclose([result.lower.y[0], result.gradient[0]], [1.0, -1.0], rtol=1e-15)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 12), st.integers(2, 15))
+def test_lasso_path_gradients(seed, m, N):
+    """The closed derivative on the support, dy_S/dx = -N exp(x) (A_S'A_S)^{-1} sign(y_S), for any data."""
+    rng = np.random.default_rng(seed)
+    A, t = rng.integers(-4, 5, (N, m)).astype(float), rng.integers(-9, 10, N).astype(float)
+    problem = rb.problems.lasso(A, t, A, t)
+    x = np.log([rng.uniform(0.05, 0.9) * max(np.abs(A.T @ t).max(), 1.0) / N])
+    lower = rb.solve_lower(problem, x)
+    S = np.flatnonzero(lower.y)
+    if lower.status is not rb.Status.CONVERGED or S.size == 0 or np.linalg.cond(A[:, S]) > 1e4:
+        return
+    truth = np.zeros(m)
+    truth[S] = -N * np.exp(x) * np.linalg.solve(A[:, S].T @ A[:, S], np.sign(lower.y[S]))
+    np.testing.assert_allclose(problem.solution_map.jvp(x, lower, np.ones(1)), truth, rtol=1e-7, atol=1e-10)
+
+
+def test_pickles_and_overflow_has_a_status():
+    problem, x = build("group lasso")
+    again = pickle.loads(pickle.dumps(problem))
+    np.testing.assert_array_equal(rb.hypergradient(again, x).gradient, rb.hypergradient(problem, x).gradient)
+    assert rb.solve_lower(problem, np.array([800.0])).status is rb.Status.NONFINITE
+
+
+@pytest.mark.parametrize(
+    "call, error, word",
+    [
+        (lambda d: rb.problems.lasso(*d, penalties="all"), rb.errors.UnknownOption, "per-feature"),
+        (lambda d: rb.problems.group_lasso(*d, np.zeros(3)), rb.errors.ShapeError, "groups"),
+        (lambda d: rb.problems.group_lasso(*d, np.full(25, 2)), rb.errors.ArgumentError, "0 ... G - 1"),
+        (lambda d: rb.problems.svm_dual(*d), rb.errors.ArgumentError, "labels"),
+        (lambda d: rb.problems.lasso(d[0], d[1][:3], *d[2:]), rb.errors.ShapeError, "t_train"),
+        (lambda d: rb.hypergradient(rb.problems.lasso(*d), [0.0], "coordinate_reverse", K=-1), rb.errors.ArgumentError, "K"),
+    ],
+)
+def test_bad_input_is_named(call, error, word):
+    with pytest.raises(error, match=word):
+        call(regression())
