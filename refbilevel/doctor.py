@@ -110,7 +110,7 @@ def _conic():
 
     b, y = cp.Variable(), cp.Variable(2)
     lower = cp.Problem(cp.Maximize(0.6 * y[0] + b * y[1] + 0.01 * cp.sum(cp.entr(y))), [cp.sum(y) == 1])
-    problem = from_cvxpy(upper=cp.Problem(cp.Minimize(y[0])), lower=lower, lower_variables=[y])
+    problem = from_cvxpy(upper=cp.Problem(cp.Minimize(y[0])), lower=lower, lower_variables=[y], upper_variables=[b])
     return _digits(hypergradient(problem, [0.58]).gradient, np.array([-10.499358540350636]))
 
 
