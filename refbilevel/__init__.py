@@ -45,6 +45,7 @@ _PUBLIC = {
     "from_jax": "frontends.jax",
     "from_torch": "frontends.torch",
     "from_cvxpy": "frontends.cvxpy_",
+    "ConvexProgram": "frontends.cvxpy_",
     "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
     # differentiable quadratic programs

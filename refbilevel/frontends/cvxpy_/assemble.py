@@ -69,20 +69,25 @@ def from_cvxpy(
     x_layout, y_layout = Layout(leaves), Layout(lower_variables)
     limits, G, H = constraints(upper, x_layout, y_layout)
     limits = _intersected(limits, bounds, x_layout.size)
-    rebuilt = parametrise(lower, leaves, lower_variables, _signs(x_layout, limits), links)
-    _all_present(rebuilt.problem, lower_variables)
-    canonical = internals.canonicalise(
-        rebuilt.problem, [s.parameter for s in rebuilt.sources], lower_variables, rebuilt.constraints, rebuilt.quadratic_forms
-    )
-    solution_map = SolutionMap(x_layout, y_layout, rebuilt.sources, canonical, solvers.check(solver))
     oracles = {"f": f, "f_x": f_x, "f_y": f_y}
     if upper is not None:
         objective = Objective(upper.objective, x_layout, y_layout)
         oracles = {"f": objective.f, "f_x": objective.f_x, "f_y": objective.f_y}
     return BilevelProblem(
         n=x_layout.size, m=y_layout.size, bounds=limits, upper_constraints=_upper_constraints(G, H),
-        solution_map=solution_map, name=name, **oracles,
+        solution_map=solution_map(lower, lower_variables, leaves, _signs(x_layout, limits), links, solver), name=name, **oracles,
     )  # fmt: skip
+
+
+def solution_map(lower, lower_variables, leaves, signs=None, links=None, solver="CLARABEL"):
+    """The `SolutionMap` of a lower problem in the upper leaves."""
+    solver = solvers.check(solver)
+    rebuilt = parametrise(lower, leaves, lower_variables, signs or {}, links or {})
+    _all_present(rebuilt.problem, lower_variables)
+    canonical = internals.canonicalise(
+        rebuilt.problem, [s.parameter for s in rebuilt.sources], lower_variables, rebuilt.constraints, rebuilt.quadratic_forms
+    )
+    return SolutionMap(Layout(leaves), Layout(lower_variables), rebuilt.sources, canonical, solver)
 
 
 def _checked(upper, lower, lower_variables, f):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ... import conic
-from ...errors import ArgumentError, unknown
-from ...results import LowerSolution, Status
+from ...errors import unknown
+from ...results import LinearSolution, LowerSolution, Status
 from . import solvers
 from .parametric import violation
 
@@ -30,7 +30,7 @@ BRANCHES = 6
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """What a solve leaves for its adjoint: the x it belongs to, the point, and the factored system (not pickled)."""
+    """What a solve leaves for its adjoint: the x it belongs to, the point, and the factored system (made again after pickling)."""
 
     owner: Any
     x: np.ndarray
@@ -78,28 +78,30 @@ class SolutionMap:
 
     def adjoint(self, x, lower, y_bar, linear="auto"):
         """((dy/dx)' y_bar (n,), LinearSolution): the record has the adjoint residual, and the status that residual and margin give."""
-        state = self._state(x, lower)
+        state, lower = self._state(x, lower)
+        if state is None:
+            nothing = LinearSolution(x=np.zeros(0), residual=np.nan, status=lower.status, detail=lower.detail, method="cone")
+            return np.full(self.upper.size, np.nan), nothing
         system = self._system(state, linear)
-        x_bar = np.zeros(state.point.x.size)
-        np.add.at(x_bar, self._canonical.y_index, self._canonical.y_present * y_bar)
+        x_bar = self._y_transpose(y_bar)
         w, record = system.checked_adjoint(x_bar)
         return self._pull_back(x, state.point, w), self._judged(x, state.point, system, record)
 
     def jvp(self, x, lower, dx, linear="auto"):
-        """(dy/dx) dx, shape (m,)."""
-        state = self._state(x, lower)
+        """(dy/dx) dx, shape (m,); NaN where the lower level has no solution."""
+        state, _ = self._state(x, lower)
+        if state is None:
+            return np.full(self.lower.size, np.nan)
         dx_c, _ = self._system(state, linear).tangent(*self._direction(x, state.point, dx))
         return self._y(dx_c)
 
     def branches(self, x, lower, y_bar):
         """(2^w, n): (dy/dx)' y_bar for every choice at the w weakly active rows, w <= BRANCHES; None where more, or cones, are at a kink."""
-        state = self._state(x, lower)
+        state, _ = self._state(x, lower)
         weak = np.flatnonzero(state.point.at.margins <= self._weak(state.point.program))
         if not 0 < weak.size <= BRANCHES or state.point.at.cone_margin <= self._weak(state.point.program):
             return None
-        x_bar = np.zeros(state.point.x.size)
-        np.add.at(x_bar, self._canonical.y_index, self._canonical.y_present * y_bar)
-        found = []
+        x_bar, found = self._y_transpose(y_bar), []
         for choice in np.ndindex(*[2] * weak.size):
             at = state.point.at.held(weak, np.array(choice, float))
             w, record = conic.system(state.point.program, at).checked_adjoint(x_bar)
@@ -113,6 +115,11 @@ class SolutionMap:
 
     def _y(self, x_c):
         return x_c[self._canonical.y_index] * self._canonical.y_present
+
+    def _y_transpose(self, y_bar):
+        x_bar = np.zeros(self._canonical.program.n)
+        np.add.at(x_bar, self._canonical.y_index, self._canonical.y_present * y_bar)
+        return x_bar
 
     def _weak(self, program):
         return WEAK * program.scale
@@ -193,14 +200,12 @@ class SolutionMap:
         )
 
     def _state(self, x, lower):
-        """The state of `lower` if it was solved here at this x, else that of a new solve."""
+        """(state, lower): that of `lower` if it was solved here at this x, else of a new solve; None where there is no solution."""
         state = lower.factor if lower is not None else None
         if isinstance(state, State) and np.array_equal(state.x, x) and (state.owner is self or state.system is None):
-            return state
+            return state, lower
         lower = self.solve(np.asarray(x, float))
-        if not isinstance(lower.factor, State) or not np.array_equal(lower.factor.x, x):
-            raise ArgumentError(f"the lower level has no differentiable solution at this x: {lower.message}")
-        return lower.factor
+        return lower.factor, lower
 
     def _system(self, state, linear):
         linear = "auto" if linear is None else linear
