@@ -36,7 +36,8 @@ def _compute(problem, x, lower, *, linear="auto", rtol=None, maxiter=None, preco
     if linear == "minimum_norm":
         probe, solution = False, minimum_norm(H, f_y)
     else:
-        solution = solve(H, f_y, linear, rtol=rtol, maxiter=maxiter, x0=v0, preconditioner=preconditioner, factor=lower.factor)
+        kept = lower.factor if linear in ("auto", getattr(lower.factor, "method", None)) and preconditioner is None else None
+        solution = solve(H, f_y, linear, rtol=rtol, maxiter=maxiter, x0=v0, preconditioner=preconditioner, factor=kept)
     if probe and solution.success and (solution.factor is None or solution.negative is None):
         solution = _probed(H, solution, preconditioner)
     g_xy = problem.g_xy(x, y)

@@ -150,3 +150,9 @@ def test_cholesky_float32_mends_an_indefinite_matrix():
     assert np.isfinite(L).all() and (np.diag(L) > 0).all() and L[0, 1] == 0.0
     H = np.array([[4.0, 0.0], [2.0, 3.0]], np.float32)  # lower triangle given
     np.testing.assert_allclose(newton_pcg.cholesky_float32(H), np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("linear", ["cholesky", "lu", "cg", "minres", "gmres"])
+def test_a_named_linear_method_is_the_one_that_runs(linear):
+    problem, x = linear_problem("ridge", m=30)
+    assert rb.hypergradient(problem, x, linear=linear).linear.method == linear
