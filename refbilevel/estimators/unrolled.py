@@ -7,6 +7,7 @@
 
 For gradient descent T = y - s g_y: p -= s g_xy a, a -= s g_yy a. Error law against grad F: O(K q^K), q = |T_y|; against the
 K-step map itself all but `truncated` are exact, for every K (K = 0 gives f_x). Start z_0 and step s do not depend on x.
+Reverse sweeps of quadratics and generalised linear models run as one kernel (kernels/unroll.py).
 Memory: reverse K m, checkpointed slots m, forward n m; `memory` (bytes) bounds what may be kept.
 
 Franceschi et al., Forward and reverse gradient-based hyperparameter optimization, ICML 2017, alg. 1 and 2; Shaban et al.,
@@ -21,6 +22,7 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..lower.step_maps import step_map as choose_map
+from ..lower.sweeps import sweep_of
 from ..results import Estimate, Status
 from .protocol import Estimator
 
@@ -79,11 +81,23 @@ def _reverse(problem, x, lower, *, K=100, step=None, momentum=None, step_map="gr
     T = choose_map(problem, x, lower.y, step_map, step, momentum)
     z0 = T.start(lower.y)
     _fits(K + 1, z0.size, memory, "use method='checkpointed', or a smaller K")
-    path = _path(T, x, z0, K)
+    sweep = sweep_of(problem, x) if T.name == "gradient_descent" else None
+    path = _path(T, x, z0, K) if sweep is None else sweep.path(z0, T.scale, K)
     z = path[-1]
     y, direct, a = _ends(problem, x, z)
-    _, p = _pull_back(T, x, path[:-1], a, direct)
+    if sweep is None:
+        _, p = _pull_back(T, x, path[:-1], a, direct)
+    else:
+        p = direct + sweep.pull_back(path, a, T.scale)
+        _count(problem, K)
     return _answer(p, direct, y, T, x, z0, z, {"K": K})
+
+
+def _count(problem, K):
+    """K calls of g_y, g_yy and g_xy made inside a kernel enter the cost like any other."""
+    for name in ("g_y", "g_yy", "g_xy"):
+        if K and hasattr(getattr(problem, name), "counts"):
+            getattr(problem, name).counts[name] += K
 
 
 def _truncated(problem, x, lower, *, K=100, window=10, step=None, momentum=None, step_map="gradient_descent", memory=GIB):

@@ -18,6 +18,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
 from .. import linear
 from ..errors import ArgumentError, DtypeError, ShapeError
+from ..lower.sweeps import QuadraticSweep
 from ..problem import BilevelProblem
 from ..results import LowerSolution, Status
 
@@ -71,6 +72,10 @@ class QuadraticModel:
     def g_yy(self, x, y):
         return self.A
 
+    def sweep(self, x):
+        """Its gradient descent as one kernel, where A is an ndarray."""
+        return QuadraticSweep(self.A, -(self.C.T @ x + self.c), self.C) if isinstance(self.A, np.ndarray) else None
+
     def solve(self, x, y0=None, tol=None):
         """y*(x) = -A^{-1} (C'x + c); the factor of A (where A is explicit) is kept for the adjoint."""
         b = -(self.C.T @ x + self.c)
@@ -93,6 +98,9 @@ class QuarticModel(QuadraticModel):
     a: np.ndarray
     U: np.ndarray
     W: np.ndarray
+
+    def sweep(self, x):
+        return None
 
     def _s(self, x, y):
         return self.U @ x + self.W @ y
