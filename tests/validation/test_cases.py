@@ -165,6 +165,7 @@ def test_degenerate_points_carry_the_gradients_of_their_pieces():
         assert np.ptp(case.generators, axis=0).max() > 1e-4 * size, f"{case.id}: the pieces must differ"
 
 
+@pytest.mark.slow
 def test_recipes_reproduce_the_files():
     """The same integers on every machine; the truth to 20 digits (its start is a float solution)."""
     from refbilevel.validation.cases.recipes import RECIPES

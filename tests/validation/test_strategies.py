@@ -48,6 +48,7 @@ def test_the_implicit_formula_at_the_certified_solution(case):
     assert error <= 30 * case.condition * 2.0**-52 * (np.linalg.norm(case.direct) + case.indirect_scale)
 
 
+@pytest.mark.slow
 def test_a_diagonal_hessian_shrinks_to_two_by_one():
     """The classical slip diag(H)^-1: the smallest counterexample has m = 2 and entries 0 and 1."""
 
@@ -69,7 +70,7 @@ def test_a_right_formula_has_no_counterexample():
         return rb.digits(gradient, case.reference) < case.attainable_digits - 2
 
     with pytest.raises(NoSuchExample):
-        find(bilevel_problems("quadratic"), wrong, settings=settings(max_examples=200, derandomize=True))
+        find(bilevel_problems("quadratic"), wrong, settings=settings(max_examples=100, derandomize=True))
 
 
 @given(bilevel_problems("all", max_n=2, max_ny=2))
@@ -84,6 +85,7 @@ def test_arguments_are_checked():
         bilevel_problems("qp", max_ny=0)
 
 
+@pytest.mark.slow
 def test_the_type_draws_once_registered():
     from refbilevel.validation.registration import register
 
