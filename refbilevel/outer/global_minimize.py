@@ -130,7 +130,7 @@ class PatternSource:
         self.problem, self.kkt = problem, kkt
 
     def __call__(self, x):
-        answer = global_convex.solve(lower_program(self.problem, x))
+        answer = global_convex.solve(lower_program(self.problem.lower, x))
         if answer.outcome != "optimal":
             return None
         point = lower_point(self.problem, x, answer.w)

@@ -34,37 +34,43 @@ class Point:
     q_y: np.ndarray
 
 
-def quadratic_lower(problem):
-    """Whether the lower level is a convex QP in matrix form."""
-    from ..problems.quadratic_bilevel import QuadraticBilevel
+def lower_level(problem):
+    """The lower level's matrices (`Level`) if it is a convex QP with linear rows whose oracles come from matrices, else None."""
+    from ..problems.quadratic_bilevel import Level, Quadratic, Rows
 
-    return (
-        isinstance(problem, QuadraticBilevel)
-        and problem.lower.inequalities.linear
-        and problem.lower.equalities.linear
-        and is_convex(problem.lower.objective.Q[problem.n :, problem.n :])
-    )
+    def owner(oracle):
+        return getattr(getattr(oracle, "call", oracle), "__self__", None)
+
+    n, m, c = problem.n, problem.m, problem.constraints
+    none = Rows(np.zeros((0, n + m)), np.zeros(0), n)
+    g = owner(problem.g)
+    p, q = (none if c is None or oracle is None else owner(oracle) for oracle in (getattr(c, "p", None), getattr(c, "q", None)))
+    if not (isinstance(g, Quadratic) and isinstance(p, Rows) and isinstance(q, Rows) and p.linear and q.linear):
+        return None
+    return Level(g, p, q) if is_convex(g.Q[n:, n:]) else None
 
 
-def dense(value, shape):
-    if hasattr(value, "toarray"):
-        return value.toarray()
-    return np.asarray(value @ np.eye(shape[1]) if hasattr(value, "matvec") else value, float).reshape(shape)
+def dense(matrix):
+    """An ndarray of an ndarray, a sparse array or a LinearOperator."""
+    if hasattr(matrix, "toarray"):
+        return matrix.toarray()
+    return np.asarray(matrix @ np.eye(matrix.shape[1]) if hasattr(matrix, "matvec") else matrix, float)
 
 
 def lower_point(view, x, y):
     c, m = view.constraints, view.m
     p = c.p(x, y) if c is not None and c.p is not None else np.zeros(0)
     q = c.q(x, y) if c is not None and c.q is not None else np.zeros(0)
-    p_y = dense(c.p_y(x, y), (len(p), m)) if len(p) else np.zeros((0, m))
-    q_y = dense(c.q_y(x, y), (len(q), m)) if len(q) else np.zeros((0, m))
+    p_y = dense(c.p_y(x, y)) if len(p) else np.zeros((0, m))
+    q_y = dense(c.q_y(x, y)) if len(q) else np.zeros((0, m))
     return Point(y, view.g_y(x, y), p, p_y, q, q_y)
 
 
-def lower_program(problem, x):
-    """The lower level of a quadratic problem at x, as a `Program` in y."""
-    n, m = problem.n, problem.m
-    g, p, q = problem.lower.objective, problem.lower.inequalities, problem.lower.equalities
+def lower_program(level, x):
+    """The lower level of matrices `level` at x, as a `Program` in y."""
+    n = len(x)
+    m = level.objective.Q.shape[0] - n
+    g, p, q = level.objective, level.inequalities, level.equalities
     const = 0.5 * x @ g.Q[:n, :n] @ x + g.c[:n] @ x + g.const
     free = np.full(m, np.inf)
     return Program(
@@ -131,12 +137,12 @@ def licq(point, active):
 # the set of lower solutions -----------------------------------------------------------------------------------------
 
 
-def solution_set(problem, view, x, point, active, mu, nu):
+def solution_set(problem, level, view, x, point, mu):
     """(unique, optimistic, pessimistic) over S(x) of a convex QP lower level."""
     f = view.f(x, point.y)
     if not np.isfinite(mu).all():
         return None, f, np.nan
-    face = solution_face(problem, x, point, mu)
+    face = solution_face(level, x, point, mu)
     strict = np.vstack([face.E, np.zeros((1, problem.m))])
     if np.linalg.matrix_rank(strict, tol=1e-9) == problem.m:
         return True, f, f
@@ -148,13 +154,13 @@ def solution_set(problem, view, x, point, active, mu, nu):
     return False, *_extremes(problem, x, point.y, face)
 
 
-def solution_face(problem, x, point, mu):
+def solution_face(level, x, point, mu):
     """S(x) - y as the rows of a `Program` in the displacement d."""
-    program = lower_program(problem, x)
+    program = lower_program(level, x)
     positive = mu > 1e-8 * (1.0 + mu.max(initial=0.0))
     E = np.vstack([program.Q, program.E, program.A[positive]])
     A, b = program.A[~positive], np.maximum(-point.p[~positive], 0.0)
-    return replace(program, Q=np.zeros_like(program.Q), c=np.zeros(problem.m), const=0.0, A=A, b=b, E=E, d=np.zeros(len(E)))
+    return replace(program, Q=np.zeros_like(program.Q), c=np.zeros(len(point.y)), const=0.0, A=A, b=b, E=E, d=np.zeros(len(E)))
 
 
 def _width(face):
@@ -172,6 +178,10 @@ def _width(face):
 
 def _extremes(problem, x, y, face):
     """(min of F over S(x) under the upper rows, max of F over S(x)); nan where it is not decided."""
+    from ..problems.quadratic_bilevel import QuadraticBilevel
+
+    if not isinstance(problem, QuadraticBilevel):
+        return np.nan, np.nan
     n, f, G, H = problem.n, problem.upper.objective, problem.upper.inequalities, problem.upper.equalities
     Q, c, const = f.Q[n:, n:], f.y(x, y), f.value(x, y)
     highest = _minimum(replace(face, Q=-Q, c=-c, const=-const))
@@ -198,17 +208,17 @@ def _minimum(program):
     return search.best.value if closed else np.nan
 
 
-def second_order(problem, view, x, point, active, mu, nu):
+def second_order(problem, view, x, point, mu, nu):
     """(True if the second-order sufficient condition holds, else None; F; F or nan) at a point of a general lower level."""
     f = view.f(x, point.y)
     if view.g_yy is None or not np.isfinite(mu).all():
         return None, f, np.nan
     m, c = problem.m, view.constraints
-    hessian = dense(view.g_yy(x, point.y), (m, m))
+    hessian = dense(view.g_yy(x, point.y))
     if c is not None and not c.linear:
         if c.lagrangian_yy is None:
             return None, f, np.nan
-        hessian = hessian + dense(c.lagrangian_yy(x, point.y, mu, nu), (m, m))
+        hessian = hessian + dense(c.lagrangian_yy(x, point.y, mu, nu))
     rows = np.vstack([point.p_y[mu > 1e-8 * (1.0 + mu.max(initial=0.0))], point.q_y])
     basis = np.eye(m)
     if len(rows):

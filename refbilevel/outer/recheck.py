@@ -18,13 +18,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import minimize
 
 from ..problem import as_vector, counted
 from ..results import Status
 from . import global_convex
-from .lower_set import licq, lower_point, lower_program, multipliers, quadratic_lower, second_order, solution_set
+from .lower_set import dense, licq, lower_level, lower_point, lower_program, multipliers, second_order, solution_set
 
 ACTIVE = 1e-7
+#: multipliers below this count as zero
+STRICT = 1e-6
+#: how near to y the fallback solver's end point must be to confirm y
+TOUCHING = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,23 +81,35 @@ def recheck(problem, x, y, *, tol=1e-6):
     view, _ = counted(problem)
     x, y = as_vector(x, problem.n, "x"), as_vector(y, problem.m, "y")
     point = lower_point(view, x, y)
-    quadratic = quadratic_lower(problem)
-    best, certificate = (_solve_quadratic if quadratic else _solve_general)(problem, x, y)
+    if not all(np.isfinite(part).all() for part in (view.f(x, y), view.g(x, y), point.g_y, point.p, point.p_y, point.q, point.q_y)):
+        return _nonfinite(len(point.p), len(point.q))
+    level = lower_level(problem)
+    best, certificate = _solve_general(view, x, y) if level is None else _solve_quadratic(level, x)
     g = view.g(x, y)
     gap = max(0.0, g - best) / (1.0 + abs(best)) if np.isfinite(best) else np.inf
     lower = max(_worst(point.p), float(np.abs(point.q).max(initial=0.0))) / (1.0 + np.abs(y).max() + np.abs(x).max())
     upper = upper_violation(view, x, y)
     active = point.p >= -ACTIVE * (1.0 + np.linalg.norm(point.p_y, axis=1) * (1.0 + np.abs(y).max()))
     mu, nu, margin = multipliers(point, active)
-    unique, low, high = (solution_set if quadratic else second_order)(problem, view, x, point, active, mu, nu)
+    if level is None:
+        unique, low, high = second_order(problem, view, x, point, mu, nu)
+    else:
+        unique, low, high = solution_set(problem, level, view, x, point, mu)
     residual = max(upper, lower, gap)
     accepted = bool(residual <= tol)
     status = Status.CONVERGED if accepted else certificate or Status.INACCURATE
     detail = "" if accepted else f"Re-check: upper violation {upper:.1e}, lower violation {lower:.1e}, lower optimality gap {gap:.1e}, tolerance {tol:.1e}."
     return Recheck(
-        residual, upper, lower, gap, best, active, mu, nu, licq(point, active), bool(margin > 1e-7), margin, unique, low, high,
+        residual, upper, lower, gap, best, active, mu, nu, licq(point, active), bool(margin > STRICT), margin, unique, low, high,
         accepted, status, detail,
     )  # fmt: skip
+
+
+def _nonfinite(k, l):
+    inf, nan = np.inf, np.nan
+    detail = "An oracle is not finite at (x, y)."
+    none = np.full(k, nan), np.full(l, nan)
+    return Recheck(inf, nan, nan, inf, nan, np.zeros(k, bool), *none, False, False, nan, None, nan, nan, False, Status.NONFINITE, detail)
 
 
 def _worst(values):
@@ -110,27 +127,51 @@ def upper_violation(view, x, y):
     return worst / (1.0 + np.abs(x).max() + np.abs(y).max())
 
 
-def _solve_quadratic(problem, x, y):
+def _solve_quadratic(level, x):
     """(minimum of the lower level at x, status if it has none)."""
-    answer = global_convex.solve(lower_program(problem, x))
-    if answer.outcome == "optimal":
-        return answer.value, None
+    program = lower_program(level, x)
+    answer = global_convex.solve(program)
     if answer.outcome == "infeasible":  # x on the very edge: rounding may leave no y; widen the rows by rounding
-        program = lower_program(problem, x)
         slack = 1e-9 * (1.0 + np.abs(x).max() + np.abs(program.b))
         answer = global_convex.solve(replace(program, b=program.b + slack))
-        if answer.outcome == "optimal":
-            return answer.value, None
+    if answer.outcome == "optimal":
+        return answer.value, None
     failures = {"infeasible": Status.LOWER_INFEASIBLE, "unbounded": Status.LOWER_UNBOUNDED}
     return (-np.inf if answer.outcome == "unbounded" else np.inf), failures.get(answer.outcome, Status.LOWER_STALLED)
 
 
-def _solve_general(problem, x, y):
-    """The lower minimum by the library's own solver, started away from y too so that a poor y cannot vouch for itself."""
+#: statuses under which y is a lower minimiser all the same
+SOLVED = (Status.CONVERGED, Status.CERTIFIED, Status.NONUNIQUE, Status.MINIMUM_NORM, Status.DEGENERATE, Status.LICQ_FAILS)
+
+
+def _solve_general(view, x, y):
+    """The lower minimum by the library's own solver, started away from y too so that a poor y cannot vouch for itself; by SLSQP
+    where that one cannot say (no Slater point, say)."""
     from ..lower.solve import solve_lower
 
-    solutions = [solve_lower(problem, x, y0=start) for start in (None, y)]
-    good = [s for s in solutions if s.success]
-    if not good:
-        return np.inf, solutions[0].status
-    return min(float(problem.g(x, s.y)) for s in good), None
+    solutions = [solve_lower(view, x, y0=start) for start in (None, y)]
+    values = [float(view.g(x, s.y)) for s in solutions if s.status in SOLVED]
+    if values:
+        return min(values), None
+    value = _slsqp(view, x, y)
+    return (np.inf, solutions[0].status) if value is None else (value, None)
+
+
+def _slsqp(view, x, y):
+    """The lowest value SLSQP reaches from zero and from beside y, None if it never succeeds at a feasible point.
+
+    Where it is needed there is no Slater point as a rule, and rows met to delta hold y to sqrt(delta) only: an end point
+    that close to y confirms y.
+    """
+    c, values = view.constraints, []
+    rows = [{"type": "ineq", "fun": lambda v: -c.p(x, v), "jac": lambda v: -dense(c.p_y(x, v))}] if c is not None and c.p else []
+    rows += [{"type": "eq", "fun": lambda v: c.q(x, v), "jac": lambda v: dense(c.q_y(x, v))}] if c is not None and c.q else []
+    for start in (np.zeros_like(y), y + 0.1, y - 0.1):
+        answer = minimize(
+            lambda v: view.g(x, v), start, jac=lambda v: view.g_y(x, v), constraints=rows, method="SLSQP", options={"ftol": 1e-14, "maxiter": 500}
+        )
+        worst = max((_worst(-r["fun"](answer.x)) if r["type"] == "ineq" else np.abs(r["fun"](answer.x)).max() for r in rows), default=0.0)
+        near = np.abs(answer.x - y).max() <= TOUCHING * (1.0 + np.abs(y).max())
+        if worst <= TOUCHING**2 and (answer.success or near):
+            values.append(float(view.g(x, y) if near else answer.fun))
+    return min(values, default=None)

@@ -21,7 +21,7 @@ from ..errors import ArgumentError, SchemaError, UnknownOption, unknown
 from ..problem import BilevelProblem
 from .expression_oracles import Expression, ExpressionLagrangian, ExpressionRows
 from .expressions import Graph, parse
-from .quadratic_bilevel import Level, Quadratic, QuadraticBilevel, Rows, lower_constraints, upper_constraints
+from .quadratic_bilevel import LagrangianBlocks, Level, Quadratic, QuadraticBilevel, Rows, lower_constraints, upper_constraints
 
 SCHEMA, INFEASIBLE = "refbilevel-problem/1", "refbilevel-infeasible/1"
 DATA = Path(__file__).parent / "data"
@@ -205,16 +205,31 @@ def _agree_with_matrices(problem, record):
 
 
 def _general_problem(graph, nodes, n, m, bounds, name):
-    f, g = (Expression.record(graph, nodes[key][0], n) for key in ("F", "f"))
-    G, H, p, q = (ExpressionRows(tuple(Expression.record(graph, node, n) for node in nodes[key])) for key in ("G", "H", "g", "h"))
+    f, g = (_function(graph, nodes[key][0], n) for key in ("F", "f"))
+    G, H = (_row_family(graph, nodes[key], n) for key in ("G", "H"))
+    quadratic = all(graph.degree[node] <= 2 for key in ("g", "h") for node in nodes[key])
+    p, q = ((_read_rows if quadratic else _expression_rows)(graph, nodes[key], n) for key in ("g", "h"))
+    lagrangian = LagrangianBlocks(p, q) if quadratic else ExpressionLagrangian(n, m, p, q)
     linear = all(graph.degree[node] <= 1 for key in ("g", "h") for node in nodes[key])
     return BilevelProblem(
         n=n, m=m, name=name, bounds=bounds,
         f=f.value, f_x=f.x, f_y=f.y, f_xx=f.xx, f_xy=f.xy, f_yy=f.yy,
         g=g.value, g_x=g.x, g_y=g.y, g_xx=g.xx, g_xy=g.xy, g_yy=g.yy,
-        constraints=lower_constraints(p, q, ExpressionLagrangian(n, m, p, q), linear),
-        upper_constraints=upper_constraints(G, H),
+        constraints=lower_constraints(p, q, lagrangian, linear), upper_constraints=upper_constraints(G, H),
     )  # fmt: skip
+
+
+def _function(graph, node, n):
+    return read_quadratic(graph, node, n) if graph.degree[node] <= 2 else Expression.record(graph, node, n)
+
+
+def _expression_rows(graph, nodes, n):
+    return ExpressionRows(tuple(Expression.record(graph, node, n) for node in nodes))
+
+
+def _row_family(graph, nodes, n):
+    quadratic = all(graph.degree[node] <= 2 for node in nodes)
+    return (_read_rows if quadratic else _expression_rows)(graph, nodes, n)
 
 
 @functools.cache
