@@ -3,7 +3,7 @@
     {"schema": "refbilevel-answers/1", "implementation": "MyLib.jl 0.3",
      "answers": {"ridge/lower/1": {"gradient": [0.25, -1.5], "y": [...], "status": "converged"}, ...}}
 
-An entry may also be the gradient's list alone. `y` (the lower solution used) helps the diagnosis; `status` other than
+An entry may also be the gradient's list alone; one without gradient and status counts as not answered. `y` (the lower solution used) helps the diagnosis; `status` other than
 "converged" or "certified" counts as a signal at faults. JSON's missing numbers may be written null, "NaN" or "inf".
 """
 
@@ -53,9 +53,14 @@ def read_answers(path):
         raise SchemaError(f"answers file {str(path)!r} is not valid JSON: {error}") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA or not isinstance(record.get("answers"), dict):
         raise SchemaError(f'answers file {str(path)!r} must be an object with "schema": "{SCHEMA}" and "answers": {{case id: answer}}')
-    answers = {id: _answer(id, value) for id, value in record["answers"].items()}
+    answers = {id: _answer(id, value) for id, value in record["answers"].items() if not _blank(value)}
     name = str(record.get("implementation", Path(path).name))
     return FilesImplementation(name, {"hypergradient": read_answers}, Files(), answers=answers)
+
+
+def _blank(value):
+    """An entry of the template that was left as it is."""
+    return value is None or (isinstance(value, dict) and value.get("gradient") is None and not value.get("status"))
 
 
 def _answer(id, value):

@@ -155,6 +155,8 @@ def _add_export(commands):
     export = commands.add_parser("export", help="write certified cases as files, for use from any language")
     export.add_argument("--class", "--classes", dest="classes", type=words, default=["all"], help="classes or groups (default: all)")
     export.add_argument("--difficulty", choices=["lower", "average", "higher"])
+    export.add_argument("--format", dest="formats", type=words, default=["json"], help="json, npz, csv (default: json)")
+    export.add_argument("--blind", action="store_true", help="leave the certified answers out")
     export.add_argument("-o", "--output", required=True, help="directory to write to")
     export.set_defaults(run=run_export)
 
@@ -162,8 +164,8 @@ def _add_export(commands):
 def run_export(arguments):
     from .export import export
 
-    written = export(arguments.output, classes=arguments.classes, difficulty=arguments.difficulty)
-    print(f"{len(list(written))} files in {arguments.output}")
+    written = export(arguments.output, arguments.classes, arguments.difficulty, formats=arguments.formats, certified=not arguments.blind)
+    print(f"{len(written)} files in {arguments.output}")
     return 0
 
 

@@ -16,9 +16,9 @@ ALL = cases()
 
 #: estimators with the knob that an error law is about
 WITH_KNOB = {
-    "law_beta": lambda problem, x, beta=1e-3: rb.hypergradient(problem, x, method="equilibrium", phases="one_sided", beta=beta),
-    "law_gamma": lambda problem, x, gamma=1e3: rb.hypergradient(problem, x, method="value_function", gamma=gamma),
-    "law_K": lambda problem, x, K=100: rb.hypergradient(problem, x, method="neumann", K=K),
+    "beta_slope": lambda problem, x, beta=1e-3: rb.hypergradient(problem, x, method="equilibrium", phases="one_sided", beta=beta),
+    "gamma_slope": lambda problem, x, gamma=1e3: rb.hypergradient(problem, x, method="value_function", gamma=gamma),
+    "K_slope": lambda problem, x, K=100: rb.hypergradient(problem, x, method="neumann", K=K),
     "linear_in_K": lambda problem, x, K=100: rb.hypergradient(problem, x, method="reverse", K=K),
 }
 

@@ -45,7 +45,7 @@ def test_no_false_alarm_in_a_hundred_runs():
     assert runs >= 100 and not found, "\n".join(found)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_no_false_alarm_in_a_thousand_runs():
     runs, found = alarms(range(1000, 1045))
     assert runs >= 1000 and not found, "\n".join(found)

@@ -137,7 +137,7 @@ def sweep(implementation, case, knob):
 
 
 def _law(knob):
-    name = f"law_{knob}"
+    name = f"{knob}_slope"
 
     def run(implementation, case):
         values, errors = sweep(implementation, case, knob)
@@ -155,7 +155,7 @@ def _well_conditioned(case):
 
 
 @check(2, applies=lambda case: oracular(case) and case.condition < 100, sample="class")
-def law_K(implementation, case):
+def K_slope(implementation, case):
     """The error falls geometrically with K, and towards the truth."""
     values, errors = sweep(implementation, case, "K")
     if len(values) < 3:
@@ -165,12 +165,12 @@ def law_K(implementation, case):
     left = errors / errors[0]
     if left[-1] > 0.5 or (left[-2] < 0.5 and left[-1] > left[-2] ** 1.2):  # K doubles, so a geometric error is squared
         text = f"the error stays at {errors[-1]:.1e} from K = {values[0]:.0f} to {values[-1]:.0f}: more steps do not help"
-        raise CheckFailure(headline("law_K", case, text), [repro(implementation, "law_K", case)], measured)
+        raise CheckFailure(headline("K_slope", case, text), [repro(implementation, "K_slope", case)], measured)
     return measured
 
 
 @check(2, applies=_well_conditioned, sample="class")
-def law_tol(implementation, case):
+def tol_slope(implementation, case):
     """The error stays below a constant times tol (a fast method may be better than asked for)."""
     values, errors = sweep(implementation, case, "tol")
     if len(values) < 3:
@@ -179,8 +179,8 @@ def law_tol(implementation, case):
     constant = max(errors[0] / values[0], case.condition)
     if errors[-1] > 10 * constant * values[-1] and errors[-1] > 0.1 * errors[0]:
         text = f"the error stays at {errors[-1]:.1e} from tol = {values[0]:.0e} to {values[-1]:.0e}: a smaller tolerance does not help"
-        raise CheckFailure(headline("law_tol", case, text), [repro(implementation, "law_tol", case)], measured)
+        raise CheckFailure(headline("tol_slope", case, text), [repro(implementation, "tol_slope", case)], measured)
     return measured
 
 
-CHECKS = [taylor, *(_law(knob) for knob in ORDERS), law_tol, law_K]
+CHECKS = [taylor, *(_law(knob) for knob in ORDERS), tol_slope, K_slope]

@@ -42,9 +42,9 @@ class Cell:
 
 @dataclass(frozen=True)
 class Finding:
-    """Failures of one class that look alike."""
+    """Failures that look alike, and the classes they are in."""
 
-    klass: str
+    classes: tuple[str, ...]
     sentence: str
     count: int
     example: Outcome
@@ -105,17 +105,17 @@ class ConformanceReport:
 
     @property
     def findings(self):
-        """`Finding`s: failures grouped by class and diagnosis, those with a name first."""
+        """`Finding`s: failures grouped by diagnosis (or by check, where there is none), those with a name first."""
         named = {o.klass: o.diagnosis_name for o in reversed(self.failures) if o.diagnosis_name}
         groups = {}
         for o in self.failures:
-            alike = o.diagnosis_name or (named.get(o.klass) if o.level < 4 else "") or o.check
-            groups.setdefault((o.klass, alike), []).append(o)
+            groups.setdefault(o.diagnosis_name or (named.get(o.klass) if o.level < 4 and not o.check.endswith("_slope") else "") or o.check, []).append(o)
         found = []
-        for (klass, _), members in groups.items():
+        for members in groups.values():
             example = next((o for o in members if o.diagnosis_name), members[0])
-            found.append(Finding(klass, example.diagnosis or example.message.splitlines()[0].removeprefix("FAIL "), len(members), example))
-        return sorted(found, key=lambda f: (not f.example.diagnosis_name, f.klass))
+            sentence = example.diagnosis or example.message.splitlines()[0].partition("]  ")[2]
+            found.append(Finding(tuple(dict.fromkeys(o.klass for o in members)), sentence, len(members), example))
+        return sorted(found, key=lambda f: (not f.example.diagnosis_name, -f.count))
 
     def by_level(self):
         """{level: counts by status}."""

@@ -7,7 +7,6 @@ from importlib import resources
 
 from ...errors import require
 from ..checks import LEVELS
-from ..checks.laws import CHECKS as LAWS
 from .plots import laws
 from .text import number, verdict
 
@@ -34,5 +33,4 @@ def html(report):
     template = environment.from_string((resources.files(__package__) / "template.html").read_text(encoding="utf-8"))
     return template.render(
         report=report, verdict=verdict(report), levels=LEVELS, laws=laws(report), shade=shade, number=number, isnan=math.isnan,
-        law_names={c.name for c in LAWS},
     )  # fmt: skip

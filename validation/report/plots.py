@@ -41,7 +41,7 @@ def svg(outcome):
 def _draw(axes, outcome):
     knob, error = (np.asarray(outcome.series[k]) for k in ("knob", "error"))
     colour = BAD if outcome.status == "failed" else GOOD
-    geometric = outcome.check == "law_K"
+    geometric = outcome.check == "K_slope"
     axes.loglog(knob, error, "o", color=colour, ms=5)
     if geometric:
         axes.set_xscale("linear")
@@ -51,7 +51,7 @@ def _draw(axes, outcome):
         fitted = np.exp(np.mean(np.log(error)) - outcome.slope * np.mean(np.log(knob)))
         axes.loglog(knob, fitted * knob**outcome.slope, color=colour, lw=1.5, label=f"fitted {outcome.slope:.2f}")
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
-    axes.set_xlabel({"taylor": "t", "law_K": "inner steps K"}.get(outcome.check, outcome.check.removeprefix("law_")), color=INK)
+    axes.set_xlabel({"taylor": "t", "K_slope": "inner steps K"}.get(outcome.check, outcome.check.removesuffix("_slope")), color=INK)
     axes.set_ylabel("Taylor remainder" if outcome.check == "taylor" else "relative error", color=INK)
     axes.tick_params(colors=INK, which="both")
     axes.grid(True, color=INK, alpha=0.12)

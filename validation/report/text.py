@@ -13,7 +13,7 @@ def number(digits):
     """Digits to one place; "-" where there is none, "none" for an answer without a single digit to compare."""
     if math.isnan(digits):
         return "-"
-    return "none" if math.isinf(digits) else f"{digits:.1f}"
+    return "none" if math.isinf(digits) else f"{round(digits, 1) + 0.0:.1f}"
 
 
 def verdict(report):
@@ -43,7 +43,7 @@ def summary(report):
     lines += ["worst digits / attainable digits"]
     lines += ["  " + "  ".join(word.ljust(width) for word, width in zip(row, widths)).rstrip() for row in rows]
     for finding in report.findings:
-        lines += ["", f"{finding.klass} ({finding.count} failed): {finding.sentence}"]
+        lines += ["", f"{', '.join(finding.classes)} ({finding.count} failed): {finding.sentence}"]
         lines += [f"  {finding.example.reproduction}"] if finding.example.reproduction else []
     return "\n".join(lines)
 
@@ -57,7 +57,7 @@ def markdown(report):
     if report.findings:
         lines += ["", "#### What it looks like", ""]
     for finding in report.findings:
-        lines += [f"- **{finding.klass}** ({finding.count} failed): {finding.sentence}"]
+        lines += [f"- **{', '.join(finding.classes)}** ({finding.count} failed): {finding.sentence}"]
         lines += [f"  `{finding.example.reproduction}`"] if finding.example.reproduction else []
     laws = [o for o in report.outcomes if not math.isnan(o.slope) and o.status == "failed"]
     if laws:
