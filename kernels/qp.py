@@ -10,7 +10,7 @@ accumulated in twice the working precision (dot2 of Ogita, Rump, Oishi, SIAM J. 
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 
 REASSOCIATE = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and inf keep their meaning
 EPS = 2.220446049250313e-16
@@ -485,21 +485,15 @@ def vjp_dense(P, N, L, MW, R, sigma, W, m, y, multipliers, y_bar, row_bar, refin
     return P_bar, w, N_bar, r_bar
 
 
-@njit(cache=True, parallel=True)
-def solve_batch(P, q, G, h, A, b):
-    """solve_dense over stacks: P (B, n, n), q (B, n), G (B, m, n), h (B, m), A (B, p, n), b (B, p); B = 1 stacks are shared.
+@njit(cache=True, nogil=True)
+def solve_range(first, last, P, q, G, h, A, b, plain, y, lam, active, residual, margin, count, W, M, R, sigma, L):
+    """solve_dense for the members first <= i < last of stacks, into the arrays from `plain` on, in place.
 
-    Returns (plain, y, multipliers, active, residual, margin, count, W, M, R, sigma, L), padded to min(n, p + m) working rows;
-    `plain` (B,) is False where the member needs a closer look.
+    P (B, n, n), q (B, n), G (B, m, n), h (B, m), A (B, p, n), b (B, p); a stack of one is shared. Working rows are padded
+    to min(n, p + m). `plain` (B,) is False where the member needs a closer look.
     """
-    B = max(P.shape[0], q.shape[0], G.shape[0], h.shape[0], A.shape[0], b.shape[0])
     n, m = q.shape[1], b.shape[1] + h.shape[1]
-    cap = min(n, m)
-    plain, count, active = np.empty(B, np.bool_), np.zeros(B, np.int64), np.empty((B, h.shape[1]), np.bool_)
-    y, lam, residual, margin = np.empty((B, n)), np.empty((B, m)), np.empty(B), np.empty(B)
-    W, M, R = np.zeros((B, cap), np.int64), np.empty((B, cap, n)), np.empty((B, cap, cap))
-    sigma, L = np.empty((B, cap)), np.empty((B, n, n))
-    for i in prange(B):
+    for i in range(first, last):
         answer = solve_dense(
             P[i % P.shape[0]], q[i % q.shape[0]], G[i % G.shape[0]], h[i % h.shape[0]], A[i % A.shape[0]], b[i % b.shape[0]]
         )
@@ -513,16 +507,20 @@ def solve_batch(P, q, G, h, A, b):
         copy_block(answer[10], M[i])
         copy_block(answer[11], R[i])
         copy_block(answer[14], L[i])
-    return plain, y, lam, active, residual, margin, count, W, M, R, sigma, L
 
 
-@njit(cache=True, parallel=True)
-def vjp_batch(P, G, A, y, lam, count, W, M, R, sigma, L, y_bar, row_bar, refine):
-    """vjp_dense over stacks from what `solve_batch` left: (P_bar (B, n, n), q_bar (B, n), N_bar (B, p + m, n), r_bar (B, p + m))."""
-    B, n = y.shape
-    m, p = lam.shape[1], A.shape[1]
-    P_bar, q_bar, N_bar, r_bar = np.empty((B, n, n)), np.empty((B, n)), np.empty((B, m, n)), np.empty((B, m))
-    for i in prange(B):
+@njit(cache=True, nogil=True)
+def vjp_range(
+    first, last, P, G, A, y, lam, count, W, M, R, sigma, L, y_bar, row_bar, refine, P_bar, q_bar, N_bar, r_bar
+):
+    """vjp_dense for the members first <= i < last from what `solve_range` left, into the arrays from `P_bar` on, in place.
+
+    Members with count < 0 are left alone.
+    """
+    n, m, p = y.shape[1], lam.shape[1], A.shape[1]
+    for i in range(first, last):
+        if count[i] < 0:
+            continue
         N = np.empty((count[i], n))
         for j in range(count[i]):
             row = W[i, j]
@@ -534,4 +532,3 @@ def vjp_batch(P, G, A, y, lam, count, W, M, R, sigma, L, y_bar, row_bar, refine)
         copy_row(answer[1], q_bar[i], n)
         copy_block(answer[2], N_bar[i])
         copy_row(answer[3], r_bar[i], m)
-    return P_bar, q_bar, N_bar, r_bar

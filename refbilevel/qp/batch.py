@@ -1,4 +1,4 @@
-"""Many quadratic programs at once: stacked blocks, one parallel kernel call, and a careful second look where one is due.
+"""Many quadratic programs at once: stacked blocks, one kernel call a thread, and a careful second look where one is due.
 
 The kernel takes every member that is strictly convex and regular; a member that is not (degenerate, infeasible, P singular)
 is solved by `solve_qp` on its own, so that a batch says exactly what single calls say.
@@ -6,9 +6,11 @@ is solved by `solve_qp` on its own, so that a batch says exactly what single cal
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import get_num_threads
 
 from ..errors import ArgumentError, ShapeError
 from ..kernels import qp as kernel
@@ -65,7 +67,10 @@ class QPBatchSolution:
             row_bar[:, p:] = _stack(mu_bar, self.mu.shape, "mu_bar")
         P, _, G, _, A, _ = self.blocks
         lam = np.concatenate([self.nu, self.mu], axis=1)
-        P_bar, q_bar, N_bar, r_bar = kernel.vjp_batch(P, G, A, self.y, lam, *self.factors, y_bar, row_bar, 1)
+        n, m = self.y.shape[1], lam.shape[1]
+        P_bar, q_bar, N_bar, r_bar = np.empty((B, n, n)), np.empty((B, n)), np.empty((B, m, n)), np.empty((B, m))
+        arguments = (P, G, A, self.y, lam, *self.factors, y_bar, row_bar, 1, P_bar, q_bar, N_bar, r_bar)
+        _in_threads(kernel.vjp_range, B, arguments)
         for i, solution in self.singles.items():
             g = solution.vjp(y_bar[i], row_bar[i, p:], row_bar[i, :p])
             q_bar[i] = g.q
@@ -100,15 +105,38 @@ def solve_qp_batch(P, q, G=None, h=None, A=None, b=None):
     blocks = _read(P, q, G, h, A, b)
     B = max(block.shape[0] for block in blocks)
     p = blocks[5].shape[1]
-    plain, y, lam, active, residual, margin, *factors = kernel.solve_batch(*blocks)
+    out = _outputs(B, blocks[1].shape[1], p, blocks[3].shape[1])
+    _in_threads(kernel.solve_range, B, (*blocks, *out))
+    plain, y, lam, active, residual, margin, *factors = out
     status, singles, count = [Status.CONVERGED] * B, {}, factors[0]
     batch = QPBatchSolution(y, lam[:, p:], lam[:, :p], active, margin, residual, status, singles, blocks, tuple(factors), given)
     for i in np.flatnonzero(~plain):
         single = singles[int(i)] = _single(blocks, given, i)
-        status[i], count[i] = single.status, 0
+        status[i], count[i] = single.status, -1
         for name in ("y", "mu", "nu", "active", "margin", "residual"):
             getattr(batch, name)[i] = getattr(single, name)
     return batch
+
+
+def _outputs(B, n, p, m):
+    """(plain, y, lam, active, residual, margin, count, W, M, R, sigma, L) to be filled by the kernel."""
+    cap = min(n, p + m)
+    return (
+        np.zeros(B, bool), np.empty((B, n)), np.empty((B, p + m)), np.zeros((B, m), bool), np.empty(B), np.empty(B), np.zeros(B, np.int64),
+        np.zeros((B, cap), np.int64), np.empty((B, cap, n)), np.empty((B, cap, cap)), np.empty((B, cap)), np.empty((B, n, n)),
+    )  # fmt: skip
+
+
+def _in_threads(call, B, arguments):
+    """call(first, last, *arguments) over equal shares of B members, one thread each (the kernels hold no lock)."""
+    workers = min(get_num_threads(), max(1, B // 32))
+    edges = np.linspace(0, B, workers + 1).astype(int).tolist()
+    if workers == 1:
+        call(0, B, *arguments)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for share in [pool.submit(call, first, last, *arguments) for first, last in zip(edges, edges[1:])]:
+            share.result()
 
 
 def _single(blocks, given, i):

@@ -108,3 +108,9 @@ def enumerate_exactly(P, q, G, h, A, b):
             strict = all(v > 0 for v in z[n : n + size]) and all(slack[i] > 0 for i in range(m) if i not in J)
             return [float(v) for v in z[:n]], strict, J
     return None
+
+
+def cotangents_of(blocks, seed=11):
+    """(y_bar, mu_bar, nu_bar) in the shapes of q, h, b."""
+    rng = np.random.default_rng(seed)
+    return tuple(rng.standard_normal(blocks[name].shape) for name in ("q", "h", "b"))
