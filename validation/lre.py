@@ -16,7 +16,7 @@ CAP = 15.95
 
 
 def digits(a, ref):
-    """Digits to which `a` agrees with `ref`; -inf if `a` has another shape, NaN, infinity or no numbers in it.
+    """Digits to which `a` agrees with `ref`; -inf if `a` has another shape, or holds NaN, infinity or anything but real numbers.
 
     Parameters
     ----------
@@ -38,8 +38,10 @@ def digits(a, ref):
     7.0
     """
     ref = np.asarray(ref, float)
+    a = a.detach() if hasattr(a, "detach") else a  # a torch tensor that still requires its gradient
     try:
-        a = np.asarray(a, float)
+        a = np.asarray(a)
+        a = a.astype(float, casting="same_kind" if a.dtype.kind == "c" else "unsafe")
     except (TypeError, ValueError):
         return -math.inf
     if a.size == ref.size == 1:
