@@ -69,7 +69,7 @@ def _offsets(followers):
 # quadratic -----------------------------------------------------------------------------------------------------------
 
 
-def _places(n, start, m, N):
+def _places(n, start, m):
     """Where follower (x, y_i)'s coordinates stand in the joint z."""
     return np.concatenate([np.arange(n), np.arange(n + start, n + start + m)])
 
@@ -100,7 +100,7 @@ def _stack(rows, places, n, N):
 def _join_quadratic(followers, upper, bounds, name):
     n, at = followers[0].n, _offsets(followers)
     N = n + at[-1]
-    places = [_places(n, start, p.m, N) for p, start in zip(followers, at)]
+    places = [_places(n, start, p.m) for p, start in zip(followers, at)]
     levels = [
         Level(
             _sum([level.objective for level in side], places, n, N),
