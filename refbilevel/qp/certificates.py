@@ -29,6 +29,18 @@ def is_farkas(data, ray):
     return bool(-value > 1e6 * np.linalg.norm(N.T @ ray) * length and -value > 1e-13 * (abs(ray) @ abs(r)))
 
 
+def sharpen(data, ray):
+    """The ray scaled to max 1, corrected by least squares on its own rows so that N'ray vanishes to rounding."""
+    ray = ray / (abs(ray).max() or 1.0)
+    S = np.flatnonzero(ray)
+    if not data.sparse and S.size and np.isfinite(ray).all():
+        N = data.N[S]
+        ray[S] -= np.linalg.lstsq(N.T, N.T @ ray[S], rcond=1e-9)[0]
+    p = data.b.size
+    ray[p:] = np.maximum(ray[p:], 0.0)
+    return ray
+
+
 def farkas(data):
     """(nu, mu) proving that Gy <= h, Ay = b has no solution, or None: min r'z, N'z = 0, |z| <= 1, mu >= 0."""
     N, r, p = data.N, data.r, data.b.size
@@ -38,8 +50,7 @@ def farkas(data):
     z = _linear_program(r / rows, None, scaled.T, [(-1, 1)] * p + [(0, 1)] * data.h.size)
     if z is None:
         return None
-    z[p:] = np.maximum(z[p:], 0.0)
-    ray = z / rows
+    ray = sharpen(data, z / rows)
     return ray if is_farkas(data, ray) else None
 
 

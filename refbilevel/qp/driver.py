@@ -13,6 +13,7 @@ from ..errors import unknown
 from ..kernels import qp as kernel
 from ..results import Status
 from . import general
+from .certificates import sharpen
 from .classify import classify
 from .data import QPData, read
 from .factor import RangeFactor, factorize
@@ -111,7 +112,7 @@ def _active_set(data):
     code, *answer, ray = kernel.solve_factored(data.P, data.q, N, r, p, L, M, S, sigma, d, size)
     if code == kernel.OPTIMAL:
         return _answer(data, L, *answer), ()
-    if code == kernel.INFEASIBLE and general.is_farkas(data, ray):
+    if code == kernel.INFEASIBLE and general.is_farkas(data, ray := sharpen(data, ray)):
         return general.infeasible(data, ray, "active_set", ()), ()
     return None, (("active_set", "the audit of its answer failed"),)
 
