@@ -8,13 +8,15 @@ the matrix of the implicit derivative; dr_S/dx_i = l_g u_g.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ..kernels.coordinate import descend_groups
-from .proximal import ProximalMap
+from ..linear import solve
+from .proximal import KINK, MOST_WEAK, ProximalMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +67,9 @@ class GroupMap(ProximalMap):
             if step < 1e-15:
                 residual, margin = self._check(x, y, l, L)
                 break
+        dust = self.norms(y) * L <= KINK * scale  # a group at its kink: rounding alone keeps it off zero
+        y[dust[self.groups]] = 0.0
+        residual, margin = self._check(x, y, l, L)
         return y, self.free(x, y), residual, margin, scale, sweeps
 
     def _newton(self, x, y, scale):
@@ -111,6 +116,31 @@ class GroupMap(ProximalMap):
         ratio = (self.penalty(x) / np.where(self.norms(y) > 0, self.norms(y), 1.0))[groups]
         same = groups[:, None] == groups
         return self.smooth.gram(free, free) + np.diag(ratio) - same * (ratio[:, None] * np.outer(u, u))
+
+    def branches(self, x, lower, y_bar):
+        """x_bar of every choice of which weakly held groups leave zero, (2^k, n); None beyond MOST_WEAK of them.
+
+        A group leaves zero along -(H y - q)_g only, so it enters by that one direction.
+        """
+        y, l = lower.y, self.penalty(x)
+        h = self.smooth.gradient(y)
+        pulls = self.norms(h)
+        held = np.flatnonzero((self.norms(y) <= KINK * np.abs(self.smooth.q).max()) & (l - pulls <= KINK * np.abs(self.smooth.q).max()))
+        if held.size > MOST_WEAK:
+            return None
+        y = np.where(np.isin(self.groups, held), 0.0, y)
+        strong, rows = self.free(x, y), []
+        for choice in itertools.product((False, True), repeat=held.size):
+            loose = held[list(choice)]
+            leaving = np.stack([np.where(self.groups == g, -h / pulls[g], 0.0) for g in loose], axis=1) if loose.size else np.zeros((self.m, 0))
+            B = np.hstack([np.eye(self.m)[:, strong], leaving])
+            A = B.T @ np.column_stack([self.smooth.product(b) for b in B.T]) if B.shape[1] else np.zeros((0, 0))
+            A[: strong.size, : strong.size] = self.free_matrix(x, y, strong)
+            w = solve(A, B.T @ y_bar).x if B.shape[1] else np.zeros(0)
+            x_bar = self.pull(x, y, strong, w[: strong.size], y_bar)
+            np.subtract.at(x_bar, self.x_of[loose], l[loose] * w[strong.size :])
+            rows.append(x_bar)
+        return np.array(rows)
 
     def pull(self, x, y, free, v, y_bar):
         weights = (self.penalty(x)[self.groups] * self._directions(y))[free] * v

@@ -4,7 +4,8 @@ At a solution the coordinates split into free ones S (off kinks and bounds) and 
 a neighbourhood of x, and y_S solves the smooth equations r_S(x, y) = 0, so that
     A dy_S = -dr_S[dx, dy_fixed],   A = dr_S/dy_S;        vjp: A v = y_bar_S,  x_bar = -(dr_S/dx)' v + (dy_fixed/dx)' (...).
 margin = min_j max(how far y_j is off its kink or bound, how slack the kink's or bound's inequality is), in units of the
-gradient; at margin ~ 0 the map has a kink and the status is "degenerate" (one Clarke element is returned).
+gradient; at margin ~ 0 the map has a kink and the status is "degenerate": `adjoint` gives one Clarke element, `branches` those of all choices
+of which weakly held coordinates are free.
 Exact away from kinks. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in non-smooth convex
 learning" (arXiv 2105.01637), Theorem 3.
 
@@ -14,7 +15,7 @@ A concrete map offers `_solve(x, y0, tol) -> (y, free (indices), residual, margi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -26,6 +27,8 @@ from ..results import LinearSolution, LowerSolution, Status
 EPS = np.finfo(float).eps
 #: a margin below this fraction of the problem's gradient scale counts as a kink
 KINK = 1e-11
+#: the branches at a kink are listed for at most so many weakly held coordinates (2^10 of them)
+MOST_WEAK = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,8 @@ class ProximalMap:
         """((dy/dx)' y_bar (n,), LinearSolution): linear "cholesky" (default), "sweeps", or a Krylov method on products."""
         support = self._support(x, lower)
         solution = self._adjoint_solve(x, lower.y, support, y_bar[support.free], linear)
+        if lower.status is Status.DEGENERATE and solution.success:
+            solution = replace(solution, status=Status.DEGENERATE, detail=lower.detail)
         return self.pull(x, lower.y, support.free, solution.x, y_bar), solution
 
     def vjp(self, x, lower, y_bar, *, linear=None):

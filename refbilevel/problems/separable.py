@@ -9,6 +9,7 @@ by Cholesky; the KKT conditions of all coordinates decide which enter the workin
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from scipy.sparse.linalg import LinearOperator
 
 from ..kernels.coordinate import descend, forward_sweeps, recorded_sweeps, reverse_sweeps
-from .proximal import EPS, KINK, ProximalMap
+from ..linear import solve
+from .proximal import EPS, KINK, MOST_WEAK, ProximalMap
 
 #: problems up to so many coordinates use all of them at once
 WHOLE = 300
@@ -130,12 +132,8 @@ class SeparableMap(ProximalMap):
         leave to (the sensitivity quadratic program); off kinks it is `jvp`.
         """
         y, dx = lower.y, np.asarray(dx, np.float64)
-        l1, l2, lo, hi = self.parameters(x)
-        r = self.smooth.gradient(y) + l2 * y
-        strictness = _margin(r, y, l1, lo, hi, np.ones(self.m))
-        weak = strictness <= KINK * np.abs(self.smooth.q).max()
-        at_zero = weak & (np.abs(y) <= np.abs(hi - y))
-        side = np.where(at_zero & (l1 > 0.0), -np.sign(r), 1.0)
+        l1, l2, _, hi = self.parameters(x)
+        weak, at_zero, side = self._weak(x, y)
         moving = np.union1d(self.free(x, y), np.flatnonzero(weak))
         signs = np.where(at_zero, side, np.sign(y))
         change = np.append(dx, 0.0)
@@ -148,6 +146,31 @@ class SeparableMap(ProximalMap):
         none = np.zeros(moving.size)
         d[moving] = descend(A, b, none, none, low, high, none, 1e-16 * (np.abs(b).max(initial=0.0) + 1e-300), 100_000)[0]
         return d
+
+    def _weak(self, x, y):
+        """(weakly held, those of them at zero, the sign each of the latter would take), (m,) each."""
+        l1, l2, lo, hi = self.parameters(x)
+        r = self.smooth.gradient(y) + l2 * y
+        weak = _margin(r, y, l1, lo, hi, np.ones(self.m)) <= KINK * np.abs(self.smooth.q).max()
+        at_zero = weak & (np.abs(y) <= np.abs(hi - y))
+        return weak, at_zero, np.where(at_zero & (l1 > 0.0), -np.sign(r), 1.0)
+
+    def branches(self, x, lower, y_bar):
+        """x_bar of every choice of which weakly held coordinates are free, (2^k, n); None beyond MOST_WEAK of them."""
+        weak, at_zero, side = self._weak(x, lower.y)
+        hi, held = self.parameters(x)[3], np.flatnonzero(weak)
+        if held.size > MOST_WEAK:
+            return None
+        strong, rows = np.setdiff1d(self.free(x, lower.y), held), []
+        for choice in itertools.product((False, True), repeat=held.size):
+            loose = np.zeros(self.m, bool)
+            loose[held] = choice
+            y = np.where(at_zero, np.where(loose, side * 1e-300, 0.0), np.where(weak, hi, lower.y))
+            y = np.where(loose & ~at_zero, np.nextafter(hi, 0.0), y)
+            free = np.union1d(strong, np.flatnonzero(loose)).astype(int)
+            v = solve(self.free_matrix(x, y, free), y_bar[free]).x if free.size else np.zeros(0)
+            rows.append(self.pull(x, y, free, v, y_bar))
+        return np.array(rows)
 
     def _sweep_data(self, x):
         everything = np.arange(self.m)

@@ -152,6 +152,35 @@ def test_kink_is_degenerate_with_its_one_sided_values():
     np.testing.assert_allclose(directional(x, lower, np.ones(3)), [-0.5, 0.0, 0.0], atol=1e-12)
 
 
+def test_generators_at_kinks_are_the_limits_of_nearby_gradients():
+    problem, x = kinked([1.0, -0.5, 0.25], np.log([0.5, 0.5, 0.5]))
+    result = rb.hypergradient(problem, x)
+    nearby = [rb.hypergradient(problem, x + np.array([0.0, e, 0.0])).gradient for e in (1e-6, -1e-6)]
+    assert result.status is rb.Status.DEGENERATE and result.extra["generators"].shape == (2, 3)
+    np.testing.assert_allclose(result.extra["generators"], nearby, atol=1e-6)
+
+    svm = rb.problems.svm_dual(np.array([[1.0, 0.5], [0.2, 1.0]]), [1, -1], np.eye(2), [1, -1], costs="per-sample")
+    free = np.linalg.solve(svm.solution_map.smooth.Q, np.ones(2))
+    x = np.array([np.log(free[0]), np.log(2 * free[1])])  # the first cost touches the unbounded solution
+    result = rb.hypergradient(svm, x)
+    nearby = [rb.hypergradient(svm, x + np.array([e, 0.0])).gradient for e in (-1e-7, 1e-7)]
+    assert result.status is rb.Status.DEGENERATE
+    np.testing.assert_allclose(result.extra["generators"], nearby, atol=1e-6)
+
+
+def test_generators_at_a_group_kink_are_the_limits_of_nearby_gradients():
+    X, t, X_val, t_val = regression(m=6)
+    groups = [0, 0, 0, 1, 1, 1]
+    problem = rb.problems.group_lasso(X, t, X_val, t_val, groups, penalties="per-group")
+    far = np.array([-3.0, 5.0])  # the second group is zero; its gradient gives the penalty at which it enters
+    h = problem.solution_map.smooth.gradient(rb.solve_lower(problem, far).y)
+    x = np.array([-3.0, np.log(np.linalg.norm(h[3:]) / np.sqrt(3))])
+    result = rb.hypergradient(problem, x)
+    nearby = [rb.hypergradient(problem, x + np.array([0.0, e])) for e in (1e-6, -1e-6)]
+    assert result.status is rb.Status.DEGENERATE and all(r.success for r in nearby)
+    np.testing.assert_allclose(result.extra["generators"], [r.gradient for r in nearby], atol=1e-5)
+
+
 @pytest.mark.parametrize("gap, status", [(1e-3, "converged"), (1e-8, "converged"), (-1e-8, "converged"), (0.0, "degenerate")])
 def test_margin_says_how_far_the_kink_is(gap, status):
     problem, x = kinked([1.0, 0.5 + gap], np.log([0.5, 0.5]))
