@@ -21,11 +21,10 @@ import numpy as np
 
 from ..errors import ArgumentError, unknown
 from ..linear.operators import ASYMMETRY_LIMIT, asymmetry
-from ..lower.auxiliary import nudged, solve_auxiliary
+from ..lower.auxiliary import NOISE_LIMIT, noise, nudged, solve_auxiliary
 from ..results import Estimate, Status
 from .protocol import Estimator
 
-EPS = np.finfo(float).eps
 #: phases: (order, {multiple of beta: weight}) with t'(0) ~ sum weight t(multiple beta) / beta
 PHASES = {
     "one_sided": (1, {1: 1.0, 0: -1.0}),
@@ -34,19 +33,13 @@ PHASES = {
 }
 
 
-def noise(problem, x, lower):
-    """Relative error of the equilibrium: |g_y| against |g_y| one unit away from it, at least rounding."""
-    far = np.linalg.norm(problem.g_y(x, lower.y + 1.0))
-    return float(np.clip(np.linalg.norm(problem.g_y(x, lower.y)) / far if far > 0 else EPS, EPS, 0.1))
-
-
 def _compute(problem, x, lower, *, beta=None, phases="symmetric", lower_method="auto", lower_tol=None):
     if phases not in PHASES:
         raise unknown("phases", phases, PHASES)
     if beta is not None and not (np.isfinite(beta) and beta != 0):
         raise ArgumentError(f"beta must be finite and not zero, got {beta!r}")
     order, weights = PHASES[phases]
-    delta = noise(problem, x, lower)
+    delta = noise(problem, x, lower.y)
     best = delta ** (1 / (order + 1))
     beta = best if beta is None else float(beta)
     gradient, size, failed, y = np.zeros(problem.n), 0.0, None, lower.y
@@ -68,7 +61,7 @@ def _judge(problem, x, lower, gradient, error, beta, best, failed):
     """A failed nudged solve, a difference quotient below the noise of the equilibria, or forces without an energy."""
     if failed is not None:
         return failed.status, f"At beta = {beta:.2g}: {failed.detail} Suggested beta {best:.1e}."
-    if error / abs(beta) > 1e-2 * np.linalg.norm(gradient) and abs(beta) < best:
+    if error / abs(beta) > NOISE_LIMIT * np.linalg.norm(gradient) and abs(beta) < 0.1 * best:
         return Status.CANCELLATION, f"The noise {error:.1e} over beta = {beta:.1e} is no longer small; suggested beta {best:.1e}."
     if problem.g_yy is not None and asymmetry(problem.g_yy(x, lower.y)) > ASYMMETRY_LIMIT:
         return Status.NONSYMMETRIC, "g_y is not the gradient of an energy, and equilibrium propagation needs one."

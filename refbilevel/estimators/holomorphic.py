@@ -34,7 +34,8 @@ def _complex(oracle, x, y):
     try:
         return np.asarray(call(x, y), complex)
     except (TypeError, np.exceptions.ComplexWarning) as error:
-        raise ArgumentError(f"{getattr(oracle, 'name', 'an oracle')} does not accept complex y ({error}); use method='equilibrium'") from error
+        name = getattr(oracle, "name", "an oracle")
+        raise ArgumentError(f"{name} does not accept complex y ({error}); use method='equilibrium'") from error
 
 
 def _refuse_nonanalytic(problem, x, y):
@@ -95,9 +96,8 @@ def _compute(problem, x, lower, *, N=4, beta=None, linear="auto", maxiter=200):
         total += (_complex(problem.g_x, x, y_k) + beta_k * _complex(problem.f_x, x, y_k)) / (N * beta_k)
     if N == 1:
         total -= _complex(problem.g_x, x, y + 0j) / beta  # one phase alone does not cancel t(0)
-    return Estimate(
-        gradient=total.real.copy(), direct=problem.f_x(x, y), status=status, extra={"beta": beta, "imaginary": float(np.linalg.norm(total.imag))}
-    )
+    extra = {"beta": beta, "imaginary": float(np.linalg.norm(total.imag))}
+    return Estimate(gradient=total.real.copy(), direct=problem.f_x(x, y), status=status, extra=extra)
 
 
 holomorphic_equilibrium = Estimator(

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ArgumentError
-from ..lower.auxiliary import nudged, solve_auxiliary
+from ..lower.auxiliary import drowned, noise, nudged, solve_auxiliary
 from ..problem import as_vector
-from ..results import Estimate
+from ..results import Estimate, Status
 from .protocol import Estimator
 
 
@@ -60,8 +60,12 @@ def _compute(problem, x, lower, *, alpha=1e4, lower_method="auto", lower_tol=Non
     omega = lower.y
     solution = solve_auxiliary(nudged(problem, 1.0 / alpha), x, omega, lower_method, lower_tol)
     partial = minimax_gradients(problem, x, solution.y, omega, alpha)
+    status, detail = solution.status, solution.detail
+    trouble = drowned("alpha", alpha, noise(problem, x, omega), problem.g_x(x, omega), partial.x)
+    if solution.success and trouble:
+        status, detail = Status.CANCELLATION, trouble
     return Estimate(
-        gradient=partial.x, direct=problem.f_x(x, omega), status=solution.status, detail=solution.detail,
+        gradient=partial.x, direct=problem.f_x(x, omega), status=status, detail=detail,
         extra={"alpha": alpha, "u": solution.y, "omega": omega, "L_u": partial.u, "L_omega": partial.omega},
     )  # fmt: skip
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArgumentError
-from ..lower.auxiliary import penalised, solve_auxiliary
-from ..results import Estimate
+from ..lower.auxiliary import drowned, noise, penalised, solve_auxiliary
+from ..results import Estimate, Status
 from .protocol import Estimator
 
 
@@ -25,8 +25,12 @@ def _compute(problem, x, lower, *, gamma=1e4, lower_method="auto", lower_tol=Non
     solution = solve_auxiliary(penalised(problem, np.zeros(problem.m), gamma), x, lower.y, lower_method, lower_tol)
     y = solution.y
     direct, w = problem.f_x(x, y), gamma * problem.g_y(x, y)
+    status, detail = solution.status, solution.detail
+    trouble = drowned("gamma", gamma, noise(problem, x, lower.y), problem.g_y(x, y + 1.0), w)
+    if solution.success and trouble:
+        status, detail = Status.CANCELLATION, trouble
     return Estimate(
-        gradient=direct + problem.g_xy(x, y) @ w, direct=direct, adjoint=-w, y=y, status=solution.status, detail=solution.detail,
+        gradient=direct + problem.g_xy(x, y) @ w, direct=direct, adjoint=-w, y=y, status=status, detail=detail,
         extra={"gamma": float(gamma)},
     )  # fmt: skip
 

@@ -153,12 +153,8 @@ def _hia(problem, x, lower, *, N=100, P=None, samples=1, rng=None, step=None, st
 
 
 _DERIVATIVES = ("f_x", "f_y", "g_y", "g_yy", "g_xy")
-fixed_point = Estimator(
-    "fixed_point", "series", _fixed_point, _DERIVATIVES, "O(q^K)", "Grazzi et al. 2020, alg. 2 (AID-FP)", linear_solve="Richardson iteration"
-)
-neumann = Estimator("neumann", "series", _neumann, _DERIVATIVES, "O(q^(K+1))", "Lorraine et al. 2020, alg. 3", linear_solve="Neumann series")
+fixed_point = Estimator("fixed_point", "series", _fixed_point, _DERIVATIVES, "O(q^K)", "Grazzi et al. 2020 (AID-FP)", "fixed point")
+neumann = Estimator("neumann", "series", _neumann, _DERIVATIVES, "O(q^(K+1))", "Lorraine et al. 2020, alg. 3", "Neumann series")
 one_step = Estimator("one_step", "series", _one_step, _DERIVATIVES, "O(q)", "Bolte, Pauwels & Vaiter 2023, alg. 3")
 t1_t2 = Estimator("t1_t2", "series", _t1_t2, ("f_x", "f_y", "g_xy"), "O(|I - g_yy|)", "Luketina et al. 2016")
-hia = Estimator(
-    "hia", "series", _hia, _DERIVATIVES, "mean O(q^N), random", "Ghadimi & Wang 2018 (HIA)", linear_solve="random Neumann term"
-)
+hia = Estimator("hia", "series", _hia, _DERIVATIVES, "mean O(q^N), random", "Ghadimi & Wang 2018 (HIA)", "random Neumann term")

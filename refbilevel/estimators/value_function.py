@@ -15,31 +15,24 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ArgumentError
-from ..lower.auxiliary import nudged, solve_auxiliary
+from ..lower.auxiliary import drowned, noise, nudged, solve_auxiliary
 from ..results import Estimate, Status
 from .protocol import Estimator
-
-EPS = np.finfo(float).eps
-
-
-def _noise(problem, x, y):
-    """Relative error of the equilibrium: |g_y| against |g_y| one unit away from it, at least rounding."""
-    far = np.linalg.norm(problem.g_y(x, y + 1.0))
-    return float(np.clip(np.linalg.norm(problem.g_y(x, y)) / far if far > 0 else EPS, EPS, 0.1))
 
 
 def _compute(problem, x, lower, *, gamma=None, lower_method="auto", lower_tol=None):
     if gamma is not None and not (np.isfinite(gamma) and gamma > 0):
         raise ArgumentError(f"gamma must be positive, got {gamma!r}")
-    delta = _noise(problem, x, lower.y)
+    delta = noise(problem, x, lower.y)
     best = delta**-0.5
     gamma = best if gamma is None else float(gamma)
     solution = solve_auxiliary(nudged(problem, 1.0 / gamma), x, lower.y, lower_method, lower_tol)
     pulled = problem.g_x(x, solution.y)
     gradient = problem.f_x(x, solution.y) + gamma * (pulled - problem.g_x(x, lower.y))
     status, detail = solution.status, solution.detail
-    if solution.success and gamma > best and gamma * delta * np.linalg.norm(pulled) > 1e-2 * np.linalg.norm(gradient):
-        status, detail = Status.CANCELLATION, f"gamma = {gamma:.1e} times the error of y drowns the difference; suggested gamma {best:.1e}."
+    trouble = drowned("gamma", gamma, delta, pulled, gradient)
+    if solution.success and trouble:
+        status, detail = Status.CANCELLATION, trouble
     return Estimate(
         gradient=gradient, direct=problem.f_x(x, lower.y), status=status, detail=detail,
         extra={"gamma": gamma, "suggested_gamma": best, "y_gamma": solution.y},

@@ -22,8 +22,27 @@ from ..problem import BilevelProblem
 from ..results import Status
 from .solve import solve_view
 
+EPS = np.finfo(float).eps
 #: relative step of the central differences inside Hessian products, eps^(1/3)
 STEP = 6e-6
+
+
+#: a difference quotient whose noise exceeds this part of the answer, beyond the best step, is not silently returned
+NOISE_LIMIT = 1e-6
+
+
+def noise(problem, x, y):
+    """Relative error of an equilibrium y: |g_y| against |g_y| one unit away from it, at least rounding."""
+    far = np.linalg.norm(problem.g_y(x, y + 1.0))
+    return float(np.clip(np.linalg.norm(problem.g_y(x, y)) / far if far > 0 else EPS, EPS, 0.1))
+
+
+def drowned(name, weight, delta, size, answer):
+    """A sentence if `weight` times the error delta * size drowns the answer, far beyond the best weight delta^(-1/2); else None."""
+    best = delta**-0.5
+    if weight <= 10 * best or weight * delta * np.linalg.norm(size) <= NOISE_LIMIT * np.linalg.norm(answer):
+        return None
+    return f"{name} = {weight:.1e} times the error of the equilibrium drowns the difference; suggested {name} {best:.1e}."
 
 
 def nudged(problem, beta):

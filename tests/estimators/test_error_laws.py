@@ -151,7 +151,7 @@ def test_augmented_lagrangian_converges_linearly_at_fixed_rho():
 @pytest.mark.parametrize("estimator", SMOOTH, ids=lambda e: e.name)
 def test_the_declared_error_covers_the_default_call(estimator):
     """Beyond its law: with default options nobody is wildly off without saying so."""
-    bounds = {"one_step": 0.5, "t1_t2": 3.0, "hia": 10.0, "zeroth_order": 2.0, "nystrom": 0.05, "truncated": 1e-3, "finite_difference": 1e-8}
+    bounds = {"one_step": 0.5, "t1_t2": 3.0, "hia": 10.0, "zeroth_order": 2.0, "nystrom": 0.05, "truncated": 1e-3}
     default = 1e-3 if power_law(estimator) else 1e-6
     result = rb.hypergradient(GENERIC, X, estimator.name, **({"rng": 0} if "rng" in estimator.options else {}))
     assert result.success, result.message

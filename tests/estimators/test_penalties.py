@@ -83,3 +83,15 @@ def test_zeroth_order_is_unbiased_up_to_its_spread():
     result = rb.hypergradient(problem, X, "zeroth_order", samples=400, rng=3)
     assert np.linalg.norm(result.gradient - truth) < 3 * result.error_estimate
     assert (result.gradient == rb.hypergradient(problem, X, "zeroth_order", samples=400, rng=3).gradient).all()
+
+
+@pytest.mark.parametrize("method, knob", [("penalty", "gamma"), ("value_function", "gamma"), ("minimax", "alpha")])
+def test_a_weight_that_drowns_the_answer_in_rounding_is_said(method, knob):
+    """The law 1/weight holds up to about 1e8; far beyond, what comes out is noise, and no success."""
+    problem = quartic(3, 4, seed=3)
+    truth = rb.hypergradient(problem, X).gradient
+    for weight in np.geomspace(1e3, 1e30, 28):
+        result = rb.hypergradient(problem, X, method, diagnostics=False, **{knob: weight})
+        error = np.linalg.norm(result.gradient - truth) / np.linalg.norm(truth)
+        assert error <= 10 / weight + 1e-5 or result.status is Status.CANCELLATION, (weight, error)
+        assert result.success or weight > 1e8

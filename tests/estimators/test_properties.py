@@ -116,9 +116,10 @@ def test_linear_in_the_upper_objective(case, method):
     """Twice f gives twice the gradient (not for penalties, whose bias is quadratic in f); f = 0 gives zero exactly."""
     problem, x = case[2], case[3]
     nothing = replace(problem, f=lambda x, y: 0.0, f_x=lambda x, y: np.zeros(problem.n), f_y=lambda x, y: np.zeros(problem.m))
-    assert np.abs(rb.hypergradient(nothing, x, method, diagnostics=False).gradient).max() <= 1e-12
+    rounding = 1e-6 if rb.ESTIMATORS[method].family in ("equilibrium", "penalty") else 1e-12  # one ulp of y over beta, or times gamma
+    assert np.abs(rb.hypergradient(nothing, x, method, diagnostics=False).gradient).max() <= rounding
     if rb.ESTIMATORS[method].family in ("implicit", "series", "unrolled"):
-        twice = replace(problem, f=lambda x, y: 2 * problem.f(x, y), f_x=lambda x, y: 2 * problem.f_x(x, y), f_y=lambda x, y: 2 * problem.f_y(x, y))
+        twice = replace(problem, f_x=lambda x, y: 2 * problem.f_x(x, y), f_y=lambda x, y: 2 * problem.f_y(x, y))
         once, both = (rb.hypergradient(p, x, method, diagnostics=False).gradient for p in (problem, twice))
         np.testing.assert_allclose(both, 2 * once, atol=1e-12 * (1 + np.linalg.norm(once)))
 
