@@ -89,22 +89,23 @@ def hypergradient(
     return result.raise_for_status() if strict else result
 
 
-def _kind(view):
+def kind(view):
+    """"smooth", "constrained" or "map": what the lower level is."""
     if view.solution_map is not None:
         return "map"
     return "smooth" if view.constraints is None else "constrained"
 
 
 def _select(view, method):
-    kind = _kind(view)
+    which = kind(view)
     if method in ("auto", "implicit"):
-        method = {"smooth": "implicit", "constrained": "kkt", "map": "solution_map"}[kind]
+        method = {"smooth": "implicit", "constrained": "kkt", "map": "solution_map"}[which]
     if method not in ESTIMATORS:
         raise unknown("method", method, ESTIMATORS)
-    if kind not in ESTIMATORS[method].classes:
-        fitting = [name for name, e in ESTIMATORS.items() if kind in e.classes]
+    if which not in ESTIMATORS[method].classes:
+        fitting = [name for name, e in ESTIMATORS.items() if which in e.classes]
         raise ArgumentError(
-            f"method {method!r} is for {' and '.join(ESTIMATORS[method].classes)} lower levels, and this one is {kind}; "
+            f"method {method!r} is for {' and '.join(ESTIMATORS[method].classes)} lower levels, and this one is {which}; "
             f"use one of {', '.join(fitting)}"
         )
     return ESTIMATORS[method]
@@ -160,7 +161,7 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
 
 def _newton(view, x, lower, estimate, options):
     """The Newton-corrected implicit gradient, where the oracles for it are there."""
-    if _kind(view) != "smooth" or not view.has("f_x", "f_y", "g_y", "g_yy", "g_xy") or not np.isfinite(estimate.gradient).all():
+    if kind(view) != "smooth" or not view.has("f_x", "f_y", "g_y", "g_yy", "g_xy") or not np.isfinite(estimate.gradient).all():
         return None
     if estimate.status in (Status.UNDEFINED, Status.MINIMUM_NORM, Status.NOT_A_MINIMUM):
         return None

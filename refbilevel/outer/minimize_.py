@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from ..driver import hypergradient
+from ..driver import hypergradient, kind
 from ..errors import ArgumentError, unknown
 from ..problem import _bounds, as_vector
 from ..results import Status
@@ -80,6 +80,8 @@ def _choose(problem, method):
     if problem.upper_constraints is not None and "coupling" not in METHODS[name].constraints:
         fitting = [name for name, m in METHODS.items() if "coupling" in m.constraints]
         raise ArgumentError(f"method {name!r} does not honour upper constraints; use one of {', '.join(fitting)}")
+    if kind(problem) not in METHODS[name].classes:
+        raise ArgumentError(f"method {name!r} is for {' and '.join(METHODS[name].classes)} lower levels, and this one is {kind(problem)}")
     return METHODS[name], why
 
 

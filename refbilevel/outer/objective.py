@@ -65,6 +65,11 @@ class Objective:
         self._last = result
         return result
 
+    def refresh(self, x):
+        """As `evaluate`, but solved anew: the tolerance has changed."""
+        self._last = None
+        return self.evaluate(x)
+
     def __call__(self, x):
         """(F, gradient), as SciPy wants it; F is inf where the lower level has no solution, so that line searches back off."""
         result = self.evaluate(np.asarray(x, float))

@@ -23,16 +23,18 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500):
         objective, x0, jac=True, method="SLSQP", bounds=Bounds(objective.lo, objective.hi), callback=objective.record,
         constraints=_constraints(objective), options={"maxiter": maxiter, "ftol": 1e-16},
     )  # fmt: skip
-    x = objective.project(result.x)
+    return verdict(objective, objective.project(result.x), tol, infeasible=result.status in (4, 8), stopped=result.status == 9)
+
+
+def verdict(objective, x, tol, *, infeasible=False, stopped=False):
+    """The Outcome at x by its upper KKT residual, whatever SciPy says of it."""
     residual, violation = kkt_residual(objective, x)
     nit = len(objective.history) - 1
     if violation > max(tol, 1e-7):
-        infeasible = result.status in (4, 8)  # incompatible constraints; no descent from an infeasible point
         return Outcome(x, Status.INFEASIBLE if infeasible else Status.STALLED, f"Upper constraints violated by {violation:.1e}.", nit)
     if residual <= max(tol, 1e-7 * (1 + np.linalg.norm(objective.evaluate(x).gradient))):
         return Outcome(x, Status.CONVERGED, f"Upper KKT residual {residual:.1e}, violation {violation:.1e}.", nit)
-    status = Status.MAXITER if result.status == 9 else Status.STALLED
-    return Outcome(x, status, f"Upper KKT residual {residual:.1e}.", nit)
+    return Outcome(x, Status.MAXITER if stopped else Status.STALLED, f"Upper KKT residual {residual:.1e}.", nit)
 
 
 def _constraints(objective):

@@ -1,0 +1,81 @@
+"""The driver of single-loop methods: they move x and y (and their auxiliaries) together and never solve the lower level exactly.
+
+A method supplies `move(problem, s, k)`, one step on the state s (s.x, s.y, ...), in place. One iteration is `inner` moves; after
+each the driver evaluates F at s.x with an exact lower solve (counted apart, for the history and the stop only): it stops when the
+projected hypergradient is at most tol, or says that the method stands still above it, as a method with a bias does.
+
+Default steps: step_y = 1/L_g, L_g the largest curvature of g at the start; step_x = 1/(2 L_F), L_F a difference quotient of the hypergradient.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from ..errors import ArgumentError
+from ..lower.gradient import curvature
+from ..problem import counted
+from ..results import Status
+from .protocol import Outcome
+
+
+def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
+    """Iterate `move` from x0 and the y at hand; `prepare(problem, s)` may add to the state. Returns the Outcome."""
+    if inner < 1:
+        raise ArgumentError(f"inner must be at least 1, got {inner}")
+    problem, counts = counted(objective.problem)
+    problem.needs("f_x", "f_y", "g_y", purpose="a single-loop method")
+    first = objective.record(x0)
+    s = SimpleNamespace(x=x0.copy(), y=np.zeros(problem.m), project=objective.project, **state)
+    if prepare is not None:
+        prepare(problem, s)
+    k, still = 0, 0
+    for iteration in range(1, maxiter + 1):
+        before = s.x.copy()
+        for _ in range(inner):
+            move(problem, s, k)
+            k += 1
+        if not (np.isfinite(s.x).all() and np.isfinite(s.y).all()):
+            return Outcome(objective.history[-1].x, Status.DIVERGED, "The steps are too long: pass smaller step_x or step_y.", iteration)
+        now = objective.record(s.x)
+        objective.counts.update({f"single_{name}": count for name, count in counts.items()})
+        counts.clear()
+        if now.projected_norm <= tol:
+            return Outcome(s.x, Status.CONVERGED, nit=iteration, y=s.y)
+        still = still + 1 if np.abs(s.x - before).max() <= 1e-13 * (1 + np.abs(s.x).max()) else 0
+        if still >= 3:
+            return Outcome(s.x, Status.STALLED, f"The method stands still at {now.projected_norm:.1e}: its own bias.", iteration, s.y)
+    return Outcome(s.x, Status.MAXITER, f"Projected hypergradient {now.projected_norm:.1e}, at first {first.projected_norm:.1e}.", maxiter, s.y)
+
+
+def steps(objective, problem, s):
+    """Fill s.step_x and s.step_y where they are None; also s.L_g."""
+    s.L_g = curvature(problem, s.x, s.y) if problem.g_yy is not None else None
+    if s.step_y is None:
+        if s.L_g is None:
+            raise ArgumentError("pass step_y (the problem has no g_yy to take it from)")
+        s.step_y = 1.0 / max(s.L_g, 1e-300)
+    if s.step_x is None:
+        s.step_x = 0.5 / max(outer_curvature(objective, s.x), 1e-8)
+
+
+def outer_curvature(objective, x):
+    """|grad F(x + e) - grad F(x)| / |e| along the gradient, e of length 1e-3 (1 + |x|)."""
+    p = objective.evaluate(x).gradient
+    size = np.linalg.norm(p)
+    if not size > 0 or not np.isfinite(size):
+        return 1.0
+    e = -1e-3 * (1 + np.linalg.norm(x)) * p / size
+    q = objective.evaluate(x + e).gradient
+    objective.evaluate(x)
+    quotient = np.linalg.norm(q - p) / np.linalg.norm(e)
+    return quotient if np.isfinite(quotient) and quotient > 0 else 1.0
+
+
+def adam(gradient, memory, rate, beta1=0.9, beta2=0.999, eps=1e-8):
+    """The step of Adam (Kingma & Ba 2015, alg. 1); `memory` is a dict updated in place."""
+    memory["t"] = t = memory.get("t", 0) + 1
+    memory["m"] = beta1 * memory.get("m", 0.0) + (1 - beta1) * gradient
+    memory["v"] = beta2 * memory.get("v", 0.0) + (1 - beta2) * gradient**2
+    return rate * (memory["m"] / (1 - beta1**t)) / (np.sqrt(memory["v"] / (1 - beta2**t)) + eps)
