@@ -1,7 +1,8 @@
 """Direct methods: factor once, solve often. Cholesky, LU, LDL (with Sylvester's inertia) and sparse LU.
 
-The condition number is estimated in the 1-norm from a few solves with A and A' (Hager 1984, Higham 1988: the method of LAPACK's
-pocon), so one function serves every factorisation. LDL' = A has the inertia of D: its negative eigenvalues count those of A.
+The condition number is estimated in the 1-norm from a few solves with A and A' (Hager 1984, Higham 1988): by LAPACK's pocon and gecon
+for Cholesky and LU, by the same method written out for the others. LDL' = A has the inertia of D (Sylvester): the negative
+eigenvalues of D count those of A.
 """
 
 from __future__ import annotations
@@ -47,7 +48,12 @@ class Factor:
     def condition(self):
         if self.singular:
             return np.inf
-        return float(abs(self.matrix).sum(axis=0).max() * _inverse_norm(self.solve, self.shape[0]))
+        norm = float(abs(self.matrix).sum(axis=0).max())
+        if self.method in ("cholesky", "lu"):
+            parts, lapack = self.parts[0], linalg.lapack
+            reciprocal = (lapack.dpocon(parts, norm, uplo="L") if self.method == "cholesky" else lapack.dgecon(parts, norm))[0]
+            return 1.0 / reciprocal if reciprocal > 0 else np.inf
+        return norm * _inverse_norm(self.solve, self.shape[0])
 
     def __getstate__(self):  # SuperLU objects do not pickle; factor again on arrival
         state = dict(self.__dict__)
@@ -116,11 +122,11 @@ def _sparse_lu(A, skew):
 
 
 def _cholesky_solve(parts, b, transpose):
-    return linalg.cho_solve((parts[0], True), b, check_finite=False)
+    return linalg.lapack.dpotrs(parts[0], b, lower=1)[0].reshape(b.shape)
 
 
 def _lu_solve(parts, b, transpose):
-    return linalg.lu_solve(parts, b, trans=int(transpose), check_finite=False)
+    return linalg.lapack.dgetrs(*parts, b, trans=int(transpose))[0].reshape(b.shape)
 
 
 def _ldl_solve(parts, b, transpose):

@@ -122,7 +122,7 @@ def _direct(task, factor, expected=None):
         X = np.full_like(task.B, np.nan)
         return LinearSolution(X, np.nan, 0, 0, np.inf, Status.ILL_CONDITIONED, "A is singular.", factor.method, factor, factor.negative)
     within = getattr(factor, "solve_within", None)  # a factor that iterates is told how far
-    if hasattr(factor, "matrix"):
+    if hasattr(factor, "matrix") and isinstance(task.A.A, LinearOperator):
         task.A.norm = max(task.A.norm, longest_column(factor.matrix))
     X = refine(task, lambda R, goals, active: within(R, goals) if within else factor.solve(R))
     status = detail = None
