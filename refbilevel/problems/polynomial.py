@@ -85,7 +85,6 @@ class QuadraticModel:
         else:
             factor = linear.factorize(self.A)
             y = factor.solve(b)
-            y = y + factor.solve(b - self.A @ y)
             status = Status.NONUNIQUE if factor.singular else Status.NOT_A_MINIMUM if factor.negative else Status.CONVERGED
         residual = float(np.linalg.norm(self.g_y(x, y)))
         return LowerSolution(y=y, residual=residual, iterations=1, status=status, method="closed_form", factor=factor)

@@ -1,5 +1,6 @@
 """The Newton-PCG lower solver of the linear and multinomial families, and its machinery handed to the adjoint."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -127,6 +128,20 @@ def test_trouble_has_a_status():
     assert newton_pcg.newton_pcg(model, x, np.zeros(240), maxiter=1).status is rb.Status.LOWER_MAXITER
     stalled = rb.solve_lower(problem, x, tol=1e-40)
     assert stalled.status is rb.Status.LOWER_STALLED
+
+
+def test_a_gradient_that_contradicts_the_objective_is_not_called_converged():
+    problem, x = linear_problem()
+
+    class Contradictory(type(problem.lower_solver.__self__)):
+        def evaluate(self, x, y):
+            value, gradient, weights = super().evaluate(x, y)
+            return value, -gradient, weights
+
+    model = problem.lower_solver.__self__
+    wrong = Contradictory(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
+    lower = newton_pcg.newton_pcg(wrong, x, np.zeros(240))
+    assert lower.status is rb.Status.LOWER_STALLED and lower.residual > 1e-3
 
 
 def test_solution_pickles_with_its_factor():
