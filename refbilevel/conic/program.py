@@ -7,6 +7,7 @@ number); the orientation of each is that of `refbilevel.kernels.cones`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ class Cones:
 
 @dataclass(frozen=True, eq=False)
 class ConeProgram:
-    """P (n, n) symmetric and A (k, n) sparse csc; q (n,), b (k,); `offset` is added to the objective."""
+    """P (n, n) symmetric and A (k, n) sparse csc; q (n,), b (k,); `offset` is added to the objective.
+
+    `upper` is the upper triangle of P where the maker has it at hand (solvers want it).
+    """
 
     P: Any
     q: np.ndarray
@@ -48,8 +52,17 @@ class ConeProgram:
     b: np.ndarray
     cones: Cones
     offset: float = 0.0
+    upper: Any = None
 
-    @property
+    @cached_property
+    def dense_P(self):
+        return self.P.toarray()
+
+    @cached_property
+    def dense_A(self):
+        return self.A.toarray()
+
+    @cached_property
     def scale(self):
         """Size of the data that a residual is compared with."""
         return 1.0 + max(np.abs(self.q).max(initial=0.0), np.abs(self.b).max(initial=0.0))

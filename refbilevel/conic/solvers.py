@@ -37,7 +37,7 @@ def clarabel(program, tol=1e-10, maxiter=200):
     settings.max_iter = maxiter
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = tol
     settings.presolve_enable = False
-    P = sparse.triu(program.P, format="csc")
+    P = sparse.triu(program.P, format="csc") if program.upper is None else program.upper
     solution = engine.DefaultSolver(P, program.q, program.A, program.b, _cones(engine, program.cones), settings).solve()
     return Answer(np.asarray(solution.x), np.asarray(solution.z), str(solution.status), int(solution.iterations), "CLARABEL")
 

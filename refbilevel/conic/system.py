@@ -31,7 +31,7 @@ from .factor import Factored, Products
 
 METHODS = ("auto", "dense", "sparse", "minres", "gmres", "lsmr")
 #: order of M up to which it is factored dense
-DENSE = 150
+DENSE = 300
 #: relative residual of the full adjoint system above which it has no solution
 CONSISTENT = 1e-6
 
@@ -113,30 +113,36 @@ def system(program, at, method="auto"):
         raise unknown("linear method of a cone program", method, METHODS)
     hard = at.d >= 0.5
     soft = np.flatnonzero(~hard & (at.d > 0.0))
-    B = sparse.csr_array(program.A if at.Q_transpose is None else at.Q_transpose @ program.A)
-    B_soft, B_hard = B[soft], B[np.flatnonzero(hard)]
     ratio_soft, ratio_hard = at.d[soft] / at.e[soft], at.e[hard] / at.d[hard]
     if method == "auto":
-        method = "dense" if program.q.size + ratio_hard.size <= DENSE else "sparse"
-    parts = (program.P, B_soft, B_hard, ratio_soft, ratio_hard)
-    factor = Factored(_matrix(*parts, method)) if method in ("dense", "sparse") else _products(*parts, method)
-    return System(program, at, hard, soft, B_soft, B_hard, ratio_soft, ratio_hard, factor, method)
+        small = program.q.size + ratio_hard.size <= DENSE and program.A.shape[0] <= 4 * DENSE
+        method = "dense" if small else "sparse"
+    P, A = (program.dense_P, program.dense_A) if method == "dense" else (program.P, program.A)
+    B = A if at.Q_transpose is None else at.Q_transpose @ A
+    B = B if method == "dense" else sparse.csr_array(B)
+    parts = (P, B[soft], B[np.flatnonzero(hard)], ratio_soft, ratio_hard)
+    build = {"dense": _dense_matrix, "sparse": _sparse_matrix}.get(method)
+    factor = Factored(build(*parts)) if build else _products(*parts, method)
+    return System(program, at, hard, soft, *parts[1:], factor, method)
 
 
-def _matrix(P, B_soft, B_hard, ratio_soft, ratio_hard, method):
-    """M, dense or csc."""
-    top = P + B_soft.T @ (sparse.diags_array(ratio_soft) @ B_soft) if ratio_soft.size else P
-    if method == "sparse":
-        if not ratio_hard.size:
-            return sparse.csc_array(top)
-        return sparse.block_array([[top, B_hard.T], [B_hard, sparse.diags_array(-ratio_hard)]], format="csc")
+def _dense_matrix(P, B_soft, B_hard, ratio_soft, ratio_hard):
+    """M as an ndarray."""
     n, r = P.shape[0], ratio_hard.size
     M = np.zeros((n + r, n + r), order="F")
-    M[:n, :n] = top.toarray()
-    M[n:, :n] = B_hard.toarray()
-    M[:n, n:] = M[n:, :n].T
+    M[:n, :n] = P + (B_soft.T * ratio_soft) @ B_soft if ratio_soft.size else P
+    M[n:, :n] = B_hard
+    M[:n, n:] = B_hard.T
     M[range(n, n + r), range(n, n + r)] = -ratio_hard
     return M
+
+
+def _sparse_matrix(P, B_soft, B_hard, ratio_soft, ratio_hard):
+    """M as csc."""
+    top = P + B_soft.T @ (sparse.diags_array(ratio_soft) @ B_soft) if ratio_soft.size else P
+    if not ratio_hard.size:
+        return sparse.csc_array(top)
+    return sparse.block_array([[top, B_hard.T], [B_hard, sparse.diags_array(-ratio_hard)]], format="csc")
 
 
 def _products(P, B_soft, B_hard, ratio_soft, ratio_hard, method):

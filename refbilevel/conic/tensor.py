@@ -44,6 +44,11 @@ def _entries(tensor, rows, columns):
     return _Entries(tensor, i.astype(np.int32), j.astype(np.int32), indptr, moving, sparse.csr_array(parametric[moving].T))
 
 
+def _counted(keep, indptr):
+    """The indptr of the columns' entries that are kept."""
+    return np.concatenate([[0], np.cumsum(keep)])[indptr].astype(np.int32)
+
+
 @dataclass(frozen=True, eq=False)
 class ParametricProgram:
     """theta (p,) -> ConeProgram; made by `ParametricProgram.build`."""
@@ -71,20 +76,23 @@ class ParametricProgram:
         """The ConeProgram at theta (p,)."""
         one = np.append(theta, 1.0)
         q = self.q @ one
-        P, A, b = self._matrices(lambda entries: entries.tensor @ one)
-        return ConeProgram(P, q[:-1], A, b, self.cones, float(q[-1]))
+        P, A, b, upper = self._matrices(one)
+        return ConeProgram(P, q[:-1], A, b, self.cones, float(q[-1]), upper)
 
-    def _matrices(self, values_of):
+    def _matrices(self, theta):
+        """(P, A, b, upper triangle of P) at theta (p + 1,)."""
         n, k, data = self.n, self.k, self.data
         if self.P is None:
-            P = sparse.csc_array((n, n))
+            P = upper = sparse.csc_array((n, n))
         else:
-            P = sparse.csc_array((values_of(self.P), self.P.i, self.P.indptr), shape=(n, n))
-        values, split = values_of(data), data.indptr[n]
+            values, keep = self.P.tensor @ theta, self.P.i <= self.P.j
+            P = sparse.csc_array((values, self.P.i, self.P.indptr), shape=(n, n))
+            upper = sparse.csc_array((values[keep], self.P.i[keep], _counted(keep, self.P.indptr)), shape=(n, n))
+        values, split = data.tensor @ theta, data.indptr[n]
         A = sparse.csc_array((-values[:split], data.i[:split], data.indptr[: n + 1]), shape=(k, n))
         b = np.zeros(k)
         b[data.i[split:]] = values[split:]
-        return P, A, b
+        return P, A, b, upper
 
     def pull_back(self, point, w_x, w_u):
         """theta_bar (p,) from the adjoint (w_x, w_u) at `point`."""
@@ -101,5 +109,5 @@ class ParametricProgram:
         """The right-hand side -(F_x, F_u) of the tangent system for a direction dtheta (p,)."""
         direction = np.append(dtheta, 0.0)
         dq = (self.q @ direction)[:-1]
-        dP, dA, db = self._matrices(lambda entries: entries.tensor @ direction)
+        dP, dA, db, _ = self._matrices(direction)
         return -(dP @ point.x + dA.T @ point.z + dq), -(dA @ point.x - db)
