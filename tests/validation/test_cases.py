@@ -1,6 +1,7 @@
 """The certified cases: coverage, derivatives against jets of 60 digits, references against differences of re-solved values."""
 
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -61,6 +62,19 @@ def test_names_are_checked():
         read_case('{"schema": "refbilevel-case/1"}')
     assert cases(["qp", "smooth"])[0].klass == "qp"
     assert load_case("ridge/average/3").id == "ridge/average/3"
+
+
+def test_margins():
+    for case in [c for c in ALL if "margin" in c.tags and c.expected_status == "converged"]:
+        assert 5e-7 < case.margin < 5e-6, case.id
+    assert load_case("qp-degenerate/lower/1").margin == 0 and load_case("ridge/lower/1").margin == np.inf
+
+
+def test_cases_survive_pickling():
+    """joblib and multiprocessing send problems to workers."""
+    for case in ALL:
+        copy = pickle.loads(pickle.dumps(case))
+        assert copy.problem.f(case.x, np.ones(case.problem.m)) == case.problem.f(case.x, np.ones(case.problem.m)), case.id
 
 
 # the oracles against second-order jets --------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ f and g are sums of terms (terms.py). p stacks linear rows A y + B x + c and cur
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...problem import BilevelProblem, Constraints
@@ -58,11 +60,12 @@ def _constraints(p, q):
     if not any(rows.curved for rows in (p, q) if rows):
         return Constraints(**_rows("p", p), **_rows("q", q), linear=True)
 
-    def second(name):
-        return lambda x, y, mu, nu: sum(rows.weighted(name, x, y, w) for rows, w in ((p, mu), (q, nu)) if rows)
-
-    curvature = {f"lagrangian_{d}": second(f"d_{d}") for d in ("yy", "xy", "xx")}
+    curvature = {f"lagrangian_{d}": partial(_curvature, f"d_{d}", p, q) for d in ("yy", "xy", "xx")}
     return Constraints(**_rows("p", p), **_rows("q", q), **curvature)
+
+
+def _curvature(name, p, q, x, y, mu, nu):
+    return sum(rows.weighted(name, x, y, w) for rows, w in ((p, mu), (q, nu)) if rows)
 
 
 def _rows(name, rows):

@@ -12,6 +12,8 @@ ChoiceMap. y = the cheapest of finitely many points; dy/dx = 0 wherever the choi
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...problem import BilevelProblem
@@ -123,10 +125,13 @@ def layer_problem(spec):
     solution_map, f = LayerMap(spec), total(spec["f"], n, m)
     problem = BilevelProblem(n=n, m=m, **oracles("f", f), solution_map=solution_map, name=spec["id"])
 
-    def joined(function):
-        return lambda x, y, z: function.value(namespace(x, y, z).concat([z, x]), y)
+    inner = {name: partial(_inner, getattr(solution_map, name)) for name in ("upper", "lower")}
+    return problem, Functions(f.value, **inner)
 
-    return problem, Functions(f.value, upper=joined(solution_map.upper), lower=joined(solution_map.lower))
+
+def _inner(function, x, y, z):
+    """An objective of the layer in its own order of arguments."""
+    return function.value(namespace(x, y, z).concat([z, x]), y)
 
 
 def choice_problem(spec):

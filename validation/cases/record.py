@@ -60,7 +60,7 @@ class Case:
     generators : (s, n) array or None
         At a degenerate point, the gradients of the smooth pieces that meet there (vertices of the Clarke set).
     certificate : dict
-        For an infeasible lower level, Farkas multipliers; for an unbounded one, a ray; for a margin, its size.
+        For an infeasible lower level, {"farkas": {"p": ..., "q": ...}}; for an unbounded one, {"ray": ..., "from": ...}.
     spec : mapping
         The content of the case's file.
     """
@@ -86,6 +86,12 @@ class Case:
     generators: np.ndarray | None = None
     certificate: Mapping = field(default_factory=dict)
     spec: Mapping = field(default_factory=dict, repr=False)
+
+    @property
+    def margin(self):
+        """Complementarity margin min_i max(mu_i, -p_i) (for a finite choice, the gap to the next point); inf without inequalities."""
+        margin = self.spec.get("certified", {}).get("margin")
+        return np.inf if margin is None else margin
 
     def __repr__(self):
         return f"<Case {self.id}: n={self.problem.n} m={self.problem.m} {self.expected_status}, {self.attainable_digits:.1f} digits>"

@@ -346,7 +346,20 @@ class Sum:
     def value(self, x, y):
         return reduce(lambda a, b: a + b, [t.value(x, y) for t in self.terms])
 
-    def __getattr__(self, name):
-        if not name.startswith("d_"):
-            raise AttributeError(name)
-        return lambda x, y: reduce(np.add, [getattr(t, name)(x, y) for t in self.terms])
+    def _added(self, name, x, y):
+        return reduce(np.add, [getattr(t, name)(x, y) for t in self.terms])
+
+    def d_x(self, x, y):
+        return self._added("d_x", x, y)
+
+    def d_y(self, x, y):
+        return self._added("d_y", x, y)
+
+    def d_xx(self, x, y):
+        return self._added("d_xx", x, y)
+
+    def d_xy(self, x, y):
+        return self._added("d_xy", x, y)
+
+    def d_yy(self, x, y):
+        return self._added("d_yy", x, y)
