@@ -29,6 +29,9 @@ class Files:
 
     name: str = "files"
 
+    def array(self, value):
+        return np.array(value)
+
 
 @dataclass(eq=False)
 class FilesImplementation(Implementation):

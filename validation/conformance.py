@@ -178,7 +178,7 @@ def check_implementation(target, *, adapter="numpy", classes="all", level=1, che
             progress(index, len(bound), one)
         outcome = one.outcome()
         if outcome.status == "failed" and on_fail == "raise":
-            raise CheckFailure(outcome.message, measured=outcome.measured, diagnosis=outcome.diagnosis)
+            raise CheckFailure(*outcome.message.splitlines()[:1], [line.strip() for line in outcome.message.splitlines()[1:]])
         if outcome.status == "failed" and on_fail == "warn":
             warnings.warn(outcome.message, stacklevel=2)
         outcomes.append(outcome)

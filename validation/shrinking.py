@@ -82,9 +82,12 @@ def case_of(small):
 def _certified(problem, functions, small, mu):
     s = system(problem, small.x, small.y, mu, np.zeros(0))
     v = solve(s.K.T, s.r)
-    scale, condition = float(np.linalg.norm(s.C, 2) * np.linalg.norm(v)), float(np.linalg.cond(s.K))
+    condition = float(np.linalg.cond(s.K))
+    moved = (np.linalg.norm(small.y) + np.linalg.norm(small.t)) / np.linalg.norm(s.K, 2)  # what rounding of y does to f_y, and so to v
+    scale = float(np.linalg.norm(s.C, 2) * (np.linalg.norm(v) + moved))
     reference = s.with_adjoint(v)
-    lost = np.log10(max(condition, 1) * max(1.0, (np.linalg.norm(s.f_x) + scale) / max(np.linalg.norm(reference), 1e-300)))
+    size = np.linalg.norm(s.f_x) + scale
+    lost = np.log10(max(condition, 1.0) * max(1.0, size / (np.linalg.norm(reference) or 1.0)))
     return Case("small/lower/1", "small", "lower", problem, functions, small.x, reference, small.y, mu, np.zeros(0), "converged", condition,
                 15.95 - lost, s.f_x, scale, frozenset({"small"}), "a quadratic program of small integers")  # fmt: skip
 
@@ -133,7 +136,7 @@ def fails(tested, case):
     return answer.error is not None or not passes(measure(answer, case, tested.required), tested.required)
 
 
-def shrink(target, adapter="numpy", classes="all", max_examples=400, **options):
+def shrink(target, adapter="numpy", classes="all", max_examples=100, **options):
     """The `Shrunk` of an implementation, or None if nothing fails.
 
     Small unconstrained programs are searched first, then constrained ones (if `classes` has any), then the certified cases.
@@ -151,10 +154,12 @@ def shrink(target, adapter="numpy", classes="all", max_examples=400, **options):
 def _find(tested, constrained, max_examples):
     hypothesis = require("hypothesis", "test", "shrink")
     settings = hypothesis.settings(max_examples=max_examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
-    try:
-        return hypothesis.find(smalls(constrained), lambda small: fails(tested, case_of(small)), settings=settings)
-    except hypothesis.errors.NoSuchExample:
-        return None
+    for largest in (1, 2, 3):  # the smallest sizes first: hypothesis shrinks numbers better than shapes
+        try:
+            return hypothesis.find(smalls(constrained, largest), lambda small: fails(tested, case_of(small)), settings=settings)
+        except hypothesis.errors.NoSuchExample:
+            continue
+    return None
 
 
 def _shrunk(tested, case, small):

@@ -7,7 +7,7 @@ import numpy as np
 from ..failure import Measured
 from ..oracle import jacobian, moved
 from .contract import answered, fail
-from .record import check, oracular
+from .record import check, regular
 from .verdict import EPS, LIMIT
 
 
@@ -31,7 +31,7 @@ def _tolerance(implementation, case):
     return line if implementation.required is None else max(line, 10.0**-implementation.required)
 
 
-@check(3, applies=oracular, protocols=("vjp",))
+@check(3, applies=regular, protocols=("vjp",))
 def adjoint_identity(implementation, case):
     """<u, J v> = <J'u, v>, J = dy/dx."""
     dx, y_bar = _vectors(case)
@@ -43,7 +43,7 @@ def adjoint_identity(implementation, case):
     return Measured(min(15.95, -np.log10(max(abs(left - right) / scale, 1e-16))), case.attainable_digits)
 
 
-@check(3, applies=oracular, protocols=("vjp",))
+@check(3, applies=regular, protocols=("vjp",))
 def chain_rule(implementation, case):
     """The hypergradient is f_x plus the pull-back of f_y."""
     f_y = np.asarray(case.problem.f_y(case.x, case.y), float)
@@ -56,7 +56,7 @@ def chain_rule(implementation, case):
     return Measured(min(15.95, -np.log10(max(error, 1e-16))), case.attainable_digits)
 
 
-@check(3, applies=oracular, protocols=("vjp",), sample="class")
+@check(3, applies=regular, protocols=("vjp",), sample="class")
 def linear_pullback(implementation, case):
     """The pull-back is linear: vjp(2u) = 2 vjp(u), vjp(0) = 0."""
     _, y_bar = _vectors(case)
@@ -69,7 +69,7 @@ def linear_pullback(implementation, case):
 
 
 def _curl_applies(case):
-    return oracular(case) and case.problem.n > 1
+    return regular(case) and case.problem.n > 1
 
 
 @check(3, applies=_curl_applies, sample="class")

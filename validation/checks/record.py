@@ -54,3 +54,8 @@ def converged(case):
 def oracular(case):
     """A converged case with second derivatives of a lower objective."""
     return converged(case) and case.problem.has("g", "g_y", "g_yy", "g_xy", "f_x", "f_y")
+
+
+def regular(case):
+    """An oracular case whose y* is locally unique, so that dy/dx exists."""
+    return oracular(case) and case.expected_status != "minimum_norm"

@@ -31,7 +31,7 @@ def ratio(vector, case):
     vector = np.asarray(vector)
     if vector.shape != case.reference.shape or not np.isfinite(vector).all():
         return np.inf
-    scale = np.linalg.norm(case.direct) + case.indirect_scale
+    scale = np.linalg.norm(case.direct) + case.indirect_scale or 1.0
     error = float(np.linalg.norm(vector - case.reference))
     return 0.0 if error == 0 else error / max(case.condition * EPS * scale, 1e-300)
 
