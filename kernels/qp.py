@@ -1,95 +1,25 @@
-"""Dense strictly convex quadratic programs: dual active set, range-space factor, adjoint.
+"""Dense strictly convex quadratic programs: dual active set, polish, adjoint.
 
     min 1/2 y'Py + q'y   subject to  N y {=, <=} r,      rows 0..p-1 of N equalities, the others inequalities.
 
 With P = L L' and M = N L^{-T} (rows scaled to length one, `sigma` their lengths) the dual method of Goldfarb and Idnani
 (Math. Program. 27, 1983) only needs the Gram matrix S = M M': the working set W keeps the triangular R, R R' = S_WW, and
 every full step solves R R' lam = -d_W afresh, so rounding does not build up from step to step. (L, M_W, R) is then the
-factor of K = [P N_W'; N_W 0] that polish and adjoint share; each solve is followed by refinement with residuals
-accumulated in twice the working precision (dot2 of Ogita, Rump, Oishi, SIAM J. Sci. Comput. 26, 2005).
+factor of K = [P N_W'; N_W 0] that polish and adjoint share (range_space.py).
 """
 
 import numpy as np
 from numba import njit
 
-REASSOCIATE = {"reassoc", "contract", "nsz"}  # sums may be vectorised; NaN and inf keep their meaning
-EPS = 2.220446049250313e-16
+from .range_space import (
+    EPS, all_finite, cholesky, copy_block, copy_row, dot, is_symmetric, kkt_residual, largest, lower_solve, refined_solve, remove_row,
+    upper_solve,
+)  # fmt: skip
+
+__all__ = ["dual_active_set", "kkt_residual", "refined_solve", "solve_dense", "solve_factored", "vjp_dense"]
+
 OPTIMAL, INFEASIBLE, MAXITER, NOT_CONVEX, NOT_FINITE, INACCURATE, NOT_SYMMETRIC = 0, 1, 2, 3, 4, 5, 6
 WEAK = 1e-12  # relative level below which a multiplier or a slack counts as zero
-
-
-@njit(cache=True, fastmath=REASSOCIATE)
-def dot(a, b, size):
-    """sum_i<size a_i b_i"""
-    total = 0.0
-    for i in range(size):
-        total += a[i] * b[i]
-    return total
-
-
-@njit(cache=True)
-def copy_row(a, b, size):
-    """b_i <- a_i for i < size, in place. (Slice assignment would triple the compile time.)"""
-    for i in range(size):
-        b[i] = a[i]
-
-
-@njit(cache=True)
-def copy_block(A, B):
-    """B <- A on the leading block of A's shape (k, n), in place."""
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            B[i, j] = A[i, j]
-
-
-@njit(cache=True)
-def cholesky(P):
-    """(L, ok): P = L L', P (n, n), L lower; ok is False if a pivot falls below n eps max diag(P)."""
-    n = P.shape[0]
-    L = np.zeros((n, n))
-    floor = 0.0
-    for i in range(n):
-        floor = max(floor, P[i, i])
-    floor *= n * EPS
-    for i in range(n):
-        for j in range(i):
-            L[i, j] = (P[i, j] - dot(L[i], L[j], j)) / L[j, j]
-        pivot = P[i, i] - dot(L[i], L[i], i)
-        if not pivot > floor:
-            return L, False
-        L[i, i] = np.sqrt(pivot)
-    return L, True
-
-
-@njit(cache=True)
-def lower_solve(L, size, b):
-    """b <- L^{-1} b with the leading (size, size) block of L, in place."""
-    for i in range(size):
-        b[i] = (b[i] - dot(L[i], b, i)) / L[i, i]
-
-
-@njit(cache=True)
-def upper_solve(L, size, b):
-    """b <- L^{-T} b with the leading (size, size) block of L, in place."""
-    for i in range(size - 1, -1, -1):
-        b[i] /= L[i, i]
-        for j in range(i):
-            b[j] -= L[i, j] * b[i]
-
-
-@njit(cache=True)
-def remove_row(R, k, j):
-    """R (k, k) lower <- factor of R R' without row and column j, in place (Givens rotations)."""
-    for i in range(j + 1, k):
-        for c in range(i + 1):
-            R[i - 1, c] = R[i, c]
-    for c in range(j, k - 1):
-        rho = np.hypot(R[c, c], R[c, c + 1])
-        cosine, sine = R[c, c] / rho, R[c, c + 1] / rho
-        for i in range(c, k - 1):
-            left, right = R[i, c], R[i, c + 1]
-            R[i, c] = cosine * left + sine * right
-            R[i, c + 1] = cosine * right - sine * left
 
 
 @njit(cache=True)
@@ -187,108 +117,6 @@ def dual_active_set(M, S, d, p, tol, maxiter):
             upper_solve(R, k, lam)
             i = -1
     return code, W[:k], R, ray
-
-
-@njit(cache=True)
-def add_product(hi, lo, row, x):
-    """hi + lo <- hi + lo - row x in twice the working precision, in place; row, hi, lo (n,), x a scalar."""
-    t = 134217729.0 * x
-    xh = t - (t - x)
-    xl = x - xh
-    for i in range(row.shape[0]):
-        a = row[i]
-        t = 134217729.0 * a
-        ah = t - (t - a)
-        al = a - ah
-        product = -a * x
-        error = -(((ah * xh + product) + ah * xl + al * xh) + al * xl)
-        total = hi[i] + product
-        back = total - hi[i]
-        lo[i] += (hi[i] - (total - back)) + (product - back) + error
-        hi[i] = total
-
-
-@njit(cache=True)
-def residual_dot(c, row, x):
-    """c - row'x in twice the working precision; row, x (n,)."""
-    hi, lo = c, 0.0
-    for i in range(row.shape[0]):
-        a, b = row[i], x[i]
-        t = 134217729.0 * a
-        ah = t - (t - a)
-        al = a - ah
-        t = 134217729.0 * b
-        bh = t - (t - b)
-        bl = b - bh
-        product = -a * b
-        error = -(((ah * bh + product) + ah * bl + al * bh) + al * bl)
-        total = hi + product
-        back = total - hi
-        lo += (hi - (total - back)) + (product - back) + error
-        hi = total
-    return hi + lo
-
-
-@njit(cache=True)
-def kkt_residual(P, N, w, u, a, c):
-    """(a - P w - N'u, c - N w) in twice the working precision; P (n, n) symmetric, N (k, n)."""
-    n, k = P.shape[0], N.shape[0]
-    hi, lo, bottom = np.empty(n), np.zeros(n), np.empty(k)
-    copy_row(a, hi, n)
-    for j in range(n):
-        add_product(hi, lo, P[j], w[j])
-    for j in range(k):
-        add_product(hi, lo, N[j], u[j])
-    for j in range(k):
-        bottom[j] = residual_dot(c[j], N[j], w)
-    for i in range(n):
-        hi[i] += lo[i]
-    return hi, bottom
-
-
-@njit(cache=True)
-def range_solve(L, MW, R, sigma, a, c):
-    """(w, u) with P w + N'u = a, N w = c (k,) from P = L L', N = diag(sigma) M_W L', R R' = M_W M_W' (leading k rows of each)."""
-    n, k = L.shape[0], c.shape[0]
-    w, u = np.empty(n), np.empty(k)
-    copy_row(a, w, n)
-    lower_solve(L, n, w)
-    for j in range(k):
-        u[j] = dot(MW[j], w, n) - c[j] / sigma[j]
-    lower_solve(R, k, u)
-    upper_solve(R, k, u)
-    for j in range(k):
-        for i in range(n):
-            w[i] -= u[j] * MW[j, i]
-        u[j] /= sigma[j]
-    upper_solve(L, n, w)
-    return w, u
-
-
-@njit(cache=True)
-def largest(a):
-    """max_i |a_i| of a (n,), 0 if empty."""
-    value = 0.0
-    for i in range(a.shape[0]):
-        value = max(value, abs(a[i]))
-    return value
-
-
-@njit(cache=True)
-def refined_solve(P, N, L, MW, R, sigma, a, c, steps):
-    """(w, u) with P w + N'u = a, N w = c: range-space solve and up to `steps` refinements with doubled residuals."""
-    w, u = range_solve(L, MW, R, sigma, a, c)
-    for _ in range(steps):
-        top, bottom = kkt_residual(P, N, w, u, a, c)
-        dw, du = range_solve(L, MW, R, sigma, top, bottom)
-        last = largest(dw) <= 1e-10 * largest(w) and largest(du) <= 1e-10 * largest(u)
-        for i in range(w.shape[0]):
-            w[i] += dw[i]
-        for j in range(u.shape[0]):
-            u[j] += du[j]
-        if last:  # the next correction would be below the rounding of w and u
-            break
-    return w, u
 
 
 @njit(cache=True)
@@ -400,20 +228,11 @@ def solve_factored(P, q, N, r, p, L, M, S, sigma, d, size):
     for i in range(m):
         slack[i] = r[i] - dot(N[i], y, n)
     residual, margin, weak = audit(P, minus_q, N, p, y, multipliers, slack, W, NW, sigma, size)
-    if code == OPTIMAL and not residual < 1e-11:
+    if code == OPTIMAL and not (residual < 1e-11 and all_finite(y) and all_finite(u)):
         code = INACCURATE
     for i in range(m):
         ray[i] /= sigma[i]
     return code, y, multipliers, active, residual, margin, weak, min(pivot, low / high), W, NW, MW, R, scale, ray
-
-
-@njit(cache=True)
-def all_finite(a):
-    """True if no element of a (n,) is NaN or infinite."""
-    total = 0.0
-    for i in range(a.shape[0]):
-        total += a[i] * 0.0
-    return total == 0.0
 
 
 @njit(cache=True)
@@ -426,16 +245,6 @@ def stack(A, b, G, h):
     copy_row(b, r, p)
     copy_row(h, r[p:], m - p)
     return N, r
-
-
-@njit(cache=True)
-def is_symmetric(P):
-    """True if P (n, n) equals its transpose exactly."""
-    for i in range(P.shape[0]):
-        for j in range(i):
-            if P[i, j] != P[j, i]:
-                return False
-    return True
 
 
 @njit(cache=True)
@@ -483,52 +292,3 @@ def vjp_dense(P, N, L, MW, R, sigma, W, m, y, multipliers, y_bar, row_bar, refin
     for i in range(n):
         w[i] = -w[i]
     return P_bar, w, N_bar, r_bar
-
-
-@njit(cache=True, nogil=True)
-def solve_range(first, last, P, q, G, h, A, b, plain, y, lam, active, residual, margin, count, W, M, R, sigma, L):
-    """solve_dense for the members first <= i < last of stacks, into the arrays from `plain` on, in place.
-
-    P (B, n, n), q (B, n), G (B, m, n), h (B, m), A (B, p, n), b (B, p); a stack of one is shared. Working rows are padded
-    to min(n, p + m). `plain` (B,) is False where the member needs a closer look.
-    """
-    n, m = q.shape[1], b.shape[1] + h.shape[1]
-    for i in range(first, last):
-        answer = solve_dense(
-            P[i % P.shape[0]], q[i % q.shape[0]], G[i % G.shape[0]], h[i % h.shape[0]], A[i % A.shape[0]], b[i % b.shape[0]]
-        )
-        plain[i] = answer[0] == OPTIMAL and answer[6] == 0 and answer[7] > 1e-4
-        count[i], residual[i], margin[i] = answer[8].shape[0], answer[4], answer[5]
-        copy_row(answer[1], y[i], n)
-        copy_row(answer[2], lam[i], m)
-        copy_row(answer[3], active[i], h.shape[1])
-        copy_row(answer[8], W[i], count[i])
-        copy_row(answer[12], sigma[i], count[i])
-        copy_block(answer[10], M[i])
-        copy_block(answer[11], R[i])
-        copy_block(answer[14], L[i])
-
-
-@njit(cache=True, nogil=True)
-def vjp_range(
-    first, last, P, G, A, y, lam, count, W, M, R, sigma, L, y_bar, row_bar, refine, P_bar, q_bar, N_bar, r_bar
-):
-    """vjp_dense for the members first <= i < last from what `solve_range` left, into the arrays from `P_bar` on, in place.
-
-    Members with count < 0 are left alone.
-    """
-    n, m, p = y.shape[1], lam.shape[1], A.shape[1]
-    for i in range(first, last):
-        if count[i] < 0:
-            continue
-        N = np.empty((count[i], n))
-        for j in range(count[i]):
-            row = W[i, j]
-            copy_row(A[i % A.shape[0], row] if row < p else G[i % G.shape[0], row - p], N[j], n)
-        answer = vjp_dense(
-            P[i % P.shape[0]], N, L[i], M[i], R[i], sigma[i], W[i], m, y[i], lam[i], y_bar[i], row_bar[i], refine
-        )
-        copy_block(answer[0], P_bar[i])
-        copy_row(answer[1], q_bar[i], n)
-        copy_block(answer[2], N_bar[i])
-        copy_row(answer[3], r_bar[i], m)

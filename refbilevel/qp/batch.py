@@ -13,7 +13,7 @@ import numpy as np
 from numba import get_num_threads
 
 from ..errors import ArgumentError, ShapeError
-from ..kernels import qp as kernel
+from ..kernels import qp_batch as kernel
 from ..results import Status
 from .data import _array
 from .driver import solve_qp

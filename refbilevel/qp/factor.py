@@ -15,7 +15,7 @@ import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, onenormest, splu
 
-from ..kernels import qp as kernel
+from ..kernels import range_space as kernel
 
 EPS = np.finfo(float).eps
 

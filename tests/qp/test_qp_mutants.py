@@ -5,7 +5,7 @@ import pytest
 from qp_truth import cotangents_of, error, gradients, problem, solve_mpmath
 
 from refbilevel import solve_qp
-from refbilevel.kernels import qp as kernel
+from refbilevel.kernels import range_space as kernel
 from refbilevel.qp import general, solution
 
 

@@ -292,3 +292,71 @@ def test_solution_pickles():
     solution = solve_qp(**blocks)
     again = pickle.loads(pickle.dumps(solution))
     assert (again.vjp(np.ones(4)).P == solution.vjp(np.ones(4)).P).all() and again.status is solution.status
+
+
+@given(st.data())
+def test_every_claim_about_a_convex_program_is_proven(data):
+    """P = M'M, often singular: a solution satisfies KKT, a unique one has a regular K, 'none' comes with a valid ray."""
+    n, rank, m = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 2)), data.draw(st.integers(0, 4))
+    ints = lambda *shape: np.array(data.draw(st.lists(st.integers(-2, 2), min_size=int(np.prod(shape)), max_size=int(np.prod(shape)))), float).reshape(shape)  # noqa: E731
+    M, q, G, h = ints(rank, n), ints(n), ints(m, n), ints(m)
+    P = M.T @ M
+    solution = solve_qp(P, q, G, h)
+    if solution.status is Status.LOWER_INFEASIBLE:
+        mu, _ = solution.certificate
+        assert (mu >= 0).all() and abs(mu @ G).max() < 1e-13 and mu @ h < 0
+    elif solution.status is Status.LOWER_UNBOUNDED:
+        d = solution.certificate
+        assert abs(P @ d).max() < 1e-12 and (G @ d <= 1e-12).all() and q @ d < 0
+        assert solve_qp(np.eye(n), np.zeros(n), G, h).status is not Status.LOWER_INFEASIBLE
+    else:
+        assert solution.status in (Status.CONVERGED, Status.DEGENERATE, Status.LICQ_FAILS, Status.NONUNIQUE)
+        y, mu = solution.y, solution.mu
+        assert abs(P @ y + q + G.T @ mu).max() < 1e-10 and (G @ y <= h + 1e-10).all() and (mu >= -1e-12).all()
+        assert abs(mu * (h - G @ y)).max(initial=0) < 1e-9
+        if solution.status is Status.CONVERGED:
+            N = G[solution.active]
+            K = np.block([[P, N.T], [N, np.zeros((len(N),) * 2)]])
+            assert np.linalg.matrix_rank(K) == len(K) and solution.margin > 1e-6
+
+
+@pytest.mark.parametrize("c", [1e-150, 1e-20, 1e20, 1e150])
+def test_units_of_the_objective_and_of_y(c):
+    blocks, _ = problem(5, seed=2, m=4, p=1)
+    base = solve_qp(**blocks)
+    scaled = solve_qp(**{**blocks, "P": c * blocks["P"], "q": c * blocks["q"]})
+    assert scaled.status is Status.CONVERGED
+    np.testing.assert_allclose(scaled.y, base.y, rtol=1e-12)
+    np.testing.assert_allclose(scaled.mu, c * base.mu, rtol=1e-11)
+    longer = solve_qp(blocks["P"], c * blocks["q"], blocks["G"], c * blocks["h"], blocks["A"], c * blocks["b"])
+    assert longer.status is Status.CONVERGED
+    np.testing.assert_allclose(longer.y, c * base.y, rtol=1e-12)
+
+
+def test_overflow_is_not_a_number_with_a_good_status():
+    solution = solve_qp(1e300 * np.eye(2) + 1e300, 1e300 * np.ones(2), 1e300 * np.eye(2), -1e300 * np.ones(2))
+    assert not solution.success or np.isfinite(solution.y).all()
+
+
+def test_badly_scaled_variables_are_not_called_degenerate():
+    scale = np.logspace(-6, 6, 4)
+    Q = np.array([[2.0, 1, 0, 0], [1, 2, 1, 0], [0, 1, 2, 1], [0, 0, 1, 2]])
+    for D in (scale, scale[::-1]):
+        y, mu = D * np.array([1, -1, 2, 0.5]), np.array([0, 0, 0.5, 0]) / D
+        P = Q / np.multiply.outer(D, D)
+        for method in ("auto", "clarabel"):
+            solution = solve_qp(P, -(P @ y + mu), np.eye(4), y + np.array([1, 1, 0, 1]) * D, method=method)
+            assert solution.status is Status.CONVERGED, solution.message
+            np.testing.assert_allclose(solution.y, y, rtol=1e-10)
+
+
+def test_sparse_rows_without_bound_keep_their_pattern():
+    rows = sparse.csr_array(np.array([[1.0, 0, 2], [0, 3, 0], [0, 0, 4]]))
+    dense = solve_qp(np.eye(3), -5 * np.ones(3), rows.toarray(), [1.0, np.inf, 2.0])
+    thin = solve_qp(np.eye(3), -5 * np.ones(3), rows, [1.0, np.inf, 2.0])
+    got, exact = thin.vjp([1.0, 2.0, 3.0]).G, dense.vjp([1.0, 2.0, 3.0]).G
+    np.testing.assert_allclose(got.toarray(), np.where(rows.toarray() != 0, exact, 0), atol=1e-14)
+    wide = sparse.block_array([[rows, None], [None, sparse.eye_array(300)]], format="csr")
+    big = solve_qp(sparse.eye_array(303), -5 * np.ones(303), wide, np.concatenate([[1.0, np.inf, 2.0], np.full(300, np.inf)]))
+    got = big.vjp(np.concatenate([[1.0, 2.0, 3.0], np.zeros(300)])).G
+    np.testing.assert_allclose(got.toarray()[:3, :3], np.where(rows.toarray() != 0, exact, 0), atol=1e-13)
