@@ -10,12 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 from scipy.sparse.linalg import LinearOperator, bicgstab, gmres, lsmr
 
 from .operators import NonFinite
+from .preconditioners import Jacobi
 
 EPS = np.finfo(float).eps
+#: a dense product above this size is BLAS's business
+DENSE_KERNEL = 256
 #: the Lanczos matrix is looked at up to this order
 RITZ_LIMIT = 600
 
@@ -33,7 +36,12 @@ class Run:
 
 
 def cg(A, b, goal, maxiter, M):
-    """Conjugate gradients, p'Ap > 0 watched; with M preconditioned. The last iterate is the one returned."""
+    """Conjugate gradients, p'Ap > 0 watched; with M preconditioned. The last iterate is the one returned.
+
+    Explicit matrices (dense ones up to DENSE_KERNEL) with a diagonal preconditioner or none run as one kernel, the rest here.
+    """
+    if (M is None or isinstance(M, Jacobi)) and (sparse.issparse(A.A) or isinstance(A.A, np.ndarray) and b.size <= DENSE_KERNEL):
+        return _cg_kernel(A, b, goal, maxiter, M)
     x, r = np.zeros_like(b), b
     z = r if M is None else M(r)
     p, rho = z, r @ z
@@ -63,9 +71,26 @@ def cg(A, b, goal, maxiter, M):
     return Run(x, len(alphas), np.sqrt(r @ r) <= goal, condition, negative, flaw)
 
 
+def _cg_kernel(A, b, goal, maxiter, M):
+    """The same, with nothing of Python between the iterations."""
+    from ..kernels import krylov as kernels  # here, so that only those who iterate load Numba
+
+    csr = sparse.csr_array(A.A) if sparse.issparse(A.A) else sparse.csr_array((1, 1))
+    dense = np.empty((0, 0)) if sparse.issparse(A.A) else np.ascontiguousarray(A.A)
+    inverse = np.ones(b.size) if M is None else M.inverse
+    arrays = dense, csr.data, csr.indices.astype(np.int32, copy=False), csr.indptr.astype(np.int32, copy=False)
+    x, alphas, betas, state, A.norm, smallest = kernels.cg(*arrays, b, inverse, goal, min(maxiter, 10**6), A.norm)
+    A.matvecs, A.smallest = A.matvecs + len(alphas), min(A.smallest, smallest)
+    if state == kernels.NONFINITE:
+        raise NonFinite("a product with A is not finite")
+    flaw = "A direction without curvature was met: A is singular" if state == kernels.SINGULAR else ""
+    condition = np.inf if flaw else _cg_condition(alphas, betas)
+    return Run(x, len(alphas), state == kernels.MET, condition, state == kernels.NEGATIVE, flaw)
+
+
 def _cg_condition(alphas, betas):
     """Extreme eigenvalues of the Lanczos matrix T: diagonal 1/alpha_k + beta_{k-1}/alpha_{k-1}, off-diagonal sqrt(beta_k)/alpha_k."""
-    if not alphas:
+    if len(alphas) == 0:
         return np.nan
     a, b = np.array(alphas[:RITZ_LIMIT]), np.array(betas[:RITZ_LIMIT])
     d = 1.0 / a
@@ -191,7 +216,7 @@ RUNS = {"cg": cg, "minres": minres, "gmres": run_gmres, "bicgstab": run_bicgstab
 
 def guarded(run, A, b, goal, maxiter, M):
     """`run(...)` with NaN from the preconditioner caught as NaN from A is; overflow ends as one or the other."""
-    if M is not None:
+    if M is not None and not isinstance(M, Jacobi):
         inner = M
 
         def M(r):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import sparse
@@ -10,6 +10,16 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..errors import ArgumentError, DtypeError, ShapeError
 from .nystrom import nystrom
+
+
+@dataclass(frozen=True, eq=False)
+class Jacobi:
+    """z = inverse * r, inverse (N,) the reciprocal diagonal."""
+
+    inverse: np.ndarray
+
+    def __call__(self, r):
+        return self.inverse * r
 
 
 def preconditioner_of(M, A):
@@ -26,8 +36,7 @@ def preconditioner_of(M, A):
             return _nystrom(A)
         if M != "jacobi":
             raise ArgumentError(f"preconditioner must be 'jacobi', 'nystrom', a matrix, a LinearOperator or a callable, got {M!r}")
-        inverse = _inverse_diagonal(A)
-        return lambda r: inverse * r
+        return Jacobi(_inverse_diagonal(A))
     if isinstance(M, LinearOperator) or sparse.issparse(M) or isinstance(M, np.ndarray):
         if M.shape != A.shape:
             raise ShapeError(f"preconditioner must have shape {A.shape}, got {M.shape}")
