@@ -55,12 +55,18 @@ class Quadratic:
         return self.scale * self.yy
 
 
+def _exp(r, xp=np):
+    """e^r, infinite without a warning where a solver tries too long a step."""
+    with np.errstate(over="ignore"):
+        return xp.exp(r)
+
+
 #: phi' and phi'' by name; logistic'' as s(r) s(-r) keeps its relative accuracy for large |r|, s (1 - s) does not
 LOSSES = {
     "square": (lambda r: r, np.ones_like),
     "logistic": (lambda r: np.exp(-np.logaddexp(0.0, -r)), lambda r: np.exp(-np.logaddexp(0.0, -r) - np.logaddexp(0.0, r))),
     "quartic": (lambda r: r**3, lambda r: 3.0 * r**2),
-    "exponential": (np.exp, np.exp),
+    "exponential": (_exp, _exp),
 }
 
 
@@ -68,7 +74,7 @@ def _phi(xp, loss, r):
     if loss == "logistic":
         return xp.logaddexp(r, xp.zeros_like(r))
     if loss == "exponential":
-        return xp.exp(r)
+        return _exp(r, xp)
     return 0.5 * r * r if loss == "square" else 0.25 * (r * r) * (r * r)
 
 
