@@ -3,6 +3,8 @@
 Two triangular solves with L, two with R: O(n^2 + kn) once (L, M, R) are there. Each solve is followed by refinement with
 residuals accumulated in twice the working precision (dot2 of Ogita, Rump, Oishi, SIAM J. Sci. Comput. 26, 2005), so that
 the answer is right to rounding while cond(P) eps < 1. Loops are written out: slices and ufuncs triple the compile time.
+
+Numba's disk cache of qp.py and qp_batch.py does not see changes here: remove their *.nbi files after an edit.
 """
 
 import numpy as np

@@ -10,6 +10,7 @@ Reference: Amos, Kolter, OptNet, ICML 2017, eq. (6)-(8) (with the parenthesis of
 
 from .batch import QPBatchSolution, solve_qp_batch
 from .driver import solve_qp
-from .solution import QPGradient, QPSolution
+from .gradient import QPGradient
+from .solution import QPSolution
 
 __all__ = ["QPBatchSolution", "QPGradient", "QPSolution", "solve_qp", "solve_qp_batch"]

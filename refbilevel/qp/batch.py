@@ -17,7 +17,7 @@ from ..kernels import qp_batch as kernel
 from ..results import Status
 from .data import _array
 from .driver import solve_qp
-from .solution import QPGradient
+from .gradient import QPGradient
 
 
 @dataclass(frozen=True, eq=False)

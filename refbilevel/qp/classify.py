@@ -19,7 +19,8 @@ from ..kernels.qp import WEAK
 from ..results import Status
 from .factor import factorize, pseudo
 from .general import Gauge, judge
-from .solution import QPSolution, _expand
+from .gradient import expand
+from .solution import QPSolution
 
 RANK = 1e-9  # rows of length one are dependent below this singular value
 LARGEST = 3000  # beyond this size rows are not decomposed
@@ -128,7 +129,7 @@ def _answer(data, point, W, factor, weak, status, detail, method, tried):
     active[W[W >= p] - p] = True
     weak = weak - p
     return QPSolution(
-        point.y, _expand(point.lam[p:], data, 0.0), point.lam[:p], _expand(active, data, False), point.margin, point.residual, status, detail,
+        point.y, expand(point.lam[p:], data, 0.0), point.lam[:p], expand(active, data, False), point.margin, point.residual, status, detail,
         method, None, tried, tuple(int(i) for i in (weak if data.kept is None else data.kept[weak])), data=data, factor=factor, W=W,
         multipliers=point.lam,
     )  # fmt: skip

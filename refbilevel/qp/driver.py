@@ -17,7 +17,8 @@ from .certificates import sharpen
 from .classify import classify
 from .data import QPData, read
 from .factor import RangeFactor, factorize
-from .solution import QPSolution, _expand
+from .gradient import expand
+from .solution import QPSolution
 
 METHODS = ("auto", "active_set", "clarabel", "osqp", "highs")
 SMALL = 256  # above this size LAPACK prepares the active-set method
@@ -41,6 +42,14 @@ def solve_qp(P, q, G=None, h=None, A=None, b=None, *, method="auto", tol=1e-9):
     -------
     QPSolution
         With `.y .mu .nu .status .success .margin .active .residual .condition .certificate`, `.vjp` and `.jvp`.
+
+    Notes
+    -----
+    `status` is `converged` at a regular point. `degenerate`: a row is weakly active, see `.one_sided` and `.branches()`.
+    `licq_fails`: active rows are dependent; the multipliers are those of least norm, the derivatives of y along changes that
+    keep the rows consistent do not depend on the choice. `nonunique`: y may move in a flat direction. `lower_infeasible`,
+    `lower_unbounded`, `not_a_minimum`: no y (NaN), the proof in `.certificate`. `lower_stalled`, `ill_conditioned`: the digits
+    are not there. P with negative curvature is accepted if Ay = b removes it.
 
     Raises
     ------
@@ -145,6 +154,6 @@ def _answer(data, L, y, lam, active, residual, margin, weak, pivot, W, N, M, R, 
     if weak:
         return classify(data, y, lam, W, "active_set", ())
     return QPSolution(
-        y, _expand(lam[p:], data, 0.0), lam[:p], _expand(active, data, False), margin, residual, status, detail,
+        y, expand(lam[p:], data, 0.0), lam[:p], expand(active, data, False), margin, residual, status, detail,
         "active_set", data=data, factor=factor, W=W, multipliers=lam,
     )  # fmt: skip

@@ -18,7 +18,8 @@ from ..results import Status
 from .backends import attempt
 from .certificates import _lengths, farkas, is_farkas, negative_curvature, recession
 from .factor import EPS, PseudoFactor, equilibrate, factorize, pseudo
-from .solution import QPSolution, _expand
+from .gradient import expand
+from .solution import QPSolution
 
 __all__ = ["Gauge", "Point", "infeasible", "is_farkas", "judge", "polish", "solve"]
 
@@ -146,7 +147,7 @@ def no_solution(data, status, detail, method, certificate, tried):
 
 def infeasible(data, ray, method, tried):
     p = data.b.size
-    certificate = (_expand(ray[p:], data, 0.0), ray[:p])
+    certificate = (expand(ray[p:], data, 0.0), ray[:p])
     detail = f"Farkas: mu, nu with |G'mu + A'nu| = {np.linalg.norm(data.N.T @ ray):.1e} and h'mu + b'nu = {ray @ data.r:.1e} < 0."
     return no_solution(data, Status.LOWER_INFEASIBLE, detail, method, certificate, tried)
 
@@ -215,6 +216,6 @@ def _finish(data, point, W, factor, tol, method, tried):
     active = np.zeros(data.h.size, bool)
     active[W[W >= p] - p] = True
     return QPSolution(
-        point.y, _expand(point.lam[p:], data, 0.0), point.lam[:p], _expand(active, data, False), point.margin, point.residual, status,
+        point.y, expand(point.lam[p:], data, 0.0), point.lam[:p], expand(active, data, False), point.margin, point.residual, status,
         detail, method, None, tried, data=data, factor=factor, W=W, multipliers=point.lam,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -24,22 +24,9 @@ from ..kernels import qp as kernel
 from ..results import Status, _Outcome
 from .data import QPData
 from .factor import RangeFactor, factorize, pseudo
+from .gradient import QPGradient, expand, not_a_number, pull_back, record
 
 _NONE = np.zeros(0)
-
-
-class QPGradient(NamedTuple):
-    """Gradients of a loss by block: P (n, n) Frobenius-symmetric, q (n,), G (m, n), h (m,), A (p, n), b (p,).
-
-    A block that was absent (None) has gradient None.
-    """
-
-    P: Any
-    q: np.ndarray
-    G: Any
-    h: Any
-    A: Any
-    b: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +77,7 @@ class QPSolution(_Outcome):
     @property
     def slack(self):
         """(m,): h - Gy (+inf for the rows that were dropped)."""
-        return _expand(self.data.h - self.data.G @ self.y, self.data, np.inf)
+        return expand(self.data.h - self.data.G @ self.y, self.data, np.inf)
 
     def vjp(self, y_bar, mu_bar=None, nu_bar=None):
         """QPGradient of a loss whose gradients with respect to y, mu, nu are y_bar (n,), mu_bar (m,), nu_bar (p,).
@@ -106,7 +93,7 @@ class QPSolution(_Outcome):
         y_bar = _cotangent(y_bar, data.n, "y_bar")
         row_bar = self._rows(mu_bar, nu_bar)
         if self.factor is None:
-            return _not_a_number(self)
+            return not_a_number(data)
         if type(self.factor) is RangeFactor:
             f = self.factor
             P_bar, q_bar, N_bar, r_bar = kernel.vjp_dense(
@@ -114,8 +101,8 @@ class QPSolution(_Outcome):
             )
         else:
             w, v = self.factor.solve(y_bar, row_bar[self.W])
-            return self._pull_back(w, v)
-        return _record(data, P_bar, q_bar, N_bar, r_bar)
+            return pull_back(data, self.y, self.multipliers, self.W, w, v)
+        return record(data, P_bar, q_bar, N_bar, r_bar)
 
     def _rows(self, mu_bar, nu_bar):
         """(p + m,): cotangents of the multipliers in the order of N."""
@@ -128,36 +115,6 @@ class QPSolution(_Outcome):
             mu_bar = _cotangent(mu_bar, data.rows, "mu_bar")
             row_bar[p:] = mu_bar if data.kept is None else mu_bar[data.kept]
         return row_bar
-
-    def _pull_back(self, w, v):
-        """QPGradient from the adjoint (w, v); sparse blocks on their pattern, without forming the dense ones."""
-        data, y, lam, W = self.data, self.y, self.multipliers[self.W], self.W
-        p, m = data.b.size, data.h.size
-        rows, r_bar = np.full(p + m, -1), np.zeros(p + m)
-        rows[W], r_bar[W] = np.arange(W.size), v
-
-        def entries(i, j):
-            k = rows[i]
-            return np.where(k >= 0, -(lam[k] * w[j] + v[k] * y[j]), 0.0) if W.size else np.zeros(i.size)
-
-        def block(pattern, first, count):
-            if pattern is None:
-                i, j = np.divmod(np.arange(count * data.n), data.n)
-                return entries(first + i, j).reshape(count, data.n)
-            pattern = sparse.csr_array(pattern if pattern.shape[0] == count or data.kept is None else sparse.csr_array(pattern)[data.kept])
-            i = np.repeat(np.arange(count), np.diff(pattern.indptr))
-            return sparse.csr_array((entries(first + i, pattern.indices), pattern.indices, pattern.indptr), shape=pattern.shape)
-
-        if data.patterns[0] is None and data.given[0]:
-            P_bar = -0.5 * (np.multiply.outer(w, y) + np.multiply.outer(y, w))
-        elif data.given[0]:
-            pattern = sparse.coo_array(data.patterns[0])
-            i, j = pattern.coords
-            P_bar = sparse.csr_array((-0.5 * (w[i] * y[j] + y[i] * w[j]), (i, j)), shape=pattern.shape)
-        else:
-            P_bar = None
-        A_bar, G_bar = block(data.patterns[2], 0, p), block(data.patterns[1], p, m)
-        return _gradient(data, P_bar, -w, A_bar, G_bar, r_bar)
 
     def jvp(self, dP=None, dq=None, dG=None, dh=None, dA=None, db=None):
         """(dy, dmu, dnu): the derivative along a change of the blocks (None: that block does not change).
@@ -172,7 +129,7 @@ class QPSolution(_Outcome):
         full = np.zeros(rows.size)
         full[self.W] = dlam
         p = self.data.b.size
-        return dy, _expand(full[p:], self.data, 0.0), full[:p]
+        return dy, expand(full[p:], self.data, 0.0), full[:p]
 
     def _forcing(self, dP, dq, dG, dh, dA, db):
         """(dP y + dq + dN'lam (n,), dr - dN y (p + m,)) for a change of the blocks."""
@@ -212,7 +169,7 @@ class QPSolution(_Outcome):
         answer = solve_qp(data.P, top, N[weak], rows[weak], N[strong], rows[strong])
         full = np.zeros(rows.size)
         full[weak], full[strong] = answer.mu, answer.nu
-        return answer.y, _expand(full[p:], data, 0.0), full[:p]
+        return answer.y, expand(full[p:], data, 0.0), full[:p]
 
     def branches(self, limit=10):
         """The 2^k solutions-with-derivative that meet at this point, one for each subset of the k weak rows held in force.
@@ -241,56 +198,6 @@ class QPSolution(_Outcome):
                 return None
             factor = pseudo(data.P, data.N[W])
         return replace(self, active=active, W=W, factor=factor)
-
-
-def _expand(values, data, fill):
-    """Values on the kept inequality rows, in the caller's rows."""
-    if data.kept is None:
-        return values
-    full = np.full(data.rows, fill, values.dtype)
-    full[data.kept] = values
-    return full
-
-
-def _record(data, P_bar, q_bar, N_bar, r_bar):
-    p = data.b.size
-    return _gradient(data, P_bar, q_bar, N_bar[:p], N_bar[p:], r_bar)
-
-
-def _gradient(data, P_bar, q_bar, A_bar, G_bar, r_bar):
-    p = data.b.size
-    h_bar = r_bar[p:]
-    if data.kept is not None:
-        h_bar, G_bar = _expand(h_bar, data, 0.0), _spread(G_bar, data)
-    has_P, has_G, has_A = data.given
-    P_bar, G_bar, A_bar = (
-        M if pattern is None or sparse.issparse(M) else _on_pattern(M, pattern)
-        for M, pattern in zip((P_bar, G_bar, A_bar), data.patterns)
-    )
-    return QPGradient(
-        P_bar if has_P else None, q_bar, G_bar if has_G else None, h_bar if has_G else None,
-        A_bar if has_A else None, r_bar[:p] if has_A else None,
-    )  # fmt: skip
-
-
-def _spread(G_bar, data):
-    if sparse.issparse(G_bar):
-        lift = sparse.csr_array((np.ones(data.kept.size), (data.kept, np.arange(data.kept.size))), shape=(data.rows, data.kept.size))
-        return lift @ G_bar
-    full = np.zeros((data.rows, data.n))
-    full[data.kept] = G_bar
-    return full
-
-
-def _on_pattern(M, pattern):
-    pattern = sparse.coo_array(pattern)
-    return sparse.csr_array((M[pattern.coords], pattern.coords), shape=pattern.shape)
-
-
-def _not_a_number(solution):
-    data = solution.data
-    p, m, n = data.b.size, data.h.size, data.n
-    return _record(data, np.full((n, n), np.nan), np.full(n, np.nan), np.full((p + m, n), np.nan), np.full(p + m, np.nan))
 
 
 def _cotangent(value, size, name):

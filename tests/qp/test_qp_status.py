@@ -360,3 +360,12 @@ def test_sparse_rows_without_bound_keep_their_pattern():
     big = solve_qp(sparse.eye_array(303), -5 * np.ones(303), wide, np.concatenate([[1.0, np.inf, 2.0], np.full(300, np.inf)]))
     got = big.vjp(np.concatenate([[1.0, 2.0, 3.0], np.zeros(300)])).G
     np.testing.assert_allclose(got.toarray()[:3, :3], np.where(rows.toarray() != 0, exact, 0), atol=1e-13)
+
+
+def test_no_solution_of_a_sparse_program_gives_nan_on_the_pattern():
+    n = 400
+    rows = sparse.vstack([sparse.eye_array(1, n), -sparse.eye_array(1, n)], format="csr")
+    solution = solve_qp(sparse.eye_array(n), np.ones(n), rows, [-1.0, -1.0])
+    assert solution.status is Status.LOWER_INFEASIBLE
+    g = solution.vjp(np.ones(n))
+    assert g.G.nnz == 2 and np.isnan(g.G.data).all() and g.P.nnz == n and np.isnan(g.P.data).all() and np.isnan(g.q).all()
