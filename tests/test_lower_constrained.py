@@ -170,3 +170,14 @@ def test_nan_from_the_gradient_is_a_status():
     e = constrained("inequality", 2, 3, 0)
     broken = rb.problem.replace(e.problem, g_y=lambda x, y: np.full(3, np.nan))
     assert rb.solve_lower(broken, e.x).status is rb.Status.NONFINITE
+
+
+def test_own_solver_that_returns_y_alone_gets_multipliers():
+    e = constrained("mixed", 2, 5, 3)
+    good = rb.problem.replace(e.problem, lower_solver=lambda x, y0, tol: e.y)
+    solution = rb.solve_lower(good, e.x)
+    assert solution.success and solution.method == "own" and np.array_equal(solution.active, e.active)
+    np.testing.assert_allclose(solution.mu, e.mu, atol=1e-10)
+    np.testing.assert_allclose(rb.hypergradient(good, e.x).gradient, rb.hypergradient(e.problem, e.x).gradient, rtol=1e-9)
+    bad = rb.problem.replace(e.problem, lower_solver=lambda x, y0, tol: e.y + 0.1)
+    assert not rb.solve_lower(bad, e.x).success

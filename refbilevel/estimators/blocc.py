@@ -39,7 +39,9 @@ def _compute(problem, x, lower, *, gamma=None, inner="maxmin", maxiter=300):
         status, detail = Status.INACCURATE, f"At gamma = {gamma:.1e} the penalty changes the active set; use a larger gamma."
     return Estimate(
         gradient=gradient, direct=problem.f_x(x, lower.y), status=status, detail=detail,
-        extra={"gamma": gamma, "y_F": upper.y, "mu_F": gamma * upper.mu, "nu_F": gamma * upper.nu},
+        extra={
+            "gamma": gamma, "y_F": upper.y, "mu_F": gamma * upper.mu, "nu_F": gamma * upper.nu, "ascent_residual": upper.residual_before,
+        },
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
 
 def _newton_difference(problem, local, gradient, S):
     """|gradient - gradient one Newton step on| on the same active set: asymptotically the error."""
-    if not S.explicit or S.m + S.A.shape[0] > 400 or not local.independent:
+    if not S.explicit or not local.independent or isinstance(S.H, np.ndarray) and S.m + S.A.shape[0] > 1500:
         return None
     y, mu, nu = conditions.newton_step(problem, local.x, local.y, local.mu, local.nu)
     f_x, f_y = problem.f_x(local.x, y), problem.f_y(local.x, y)

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 from scipy.optimize import nnls
-from scipy.sparse.linalg import LinearOperator, aslinearoperator
+from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsmr
 
 from ..errors import MissingDerivative
 
 EPS = np.finfo(float).eps
+NNLS_LIMIT = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,10 +129,14 @@ def least_squares_multipliers(problem, x, y, tol=1e-8):
     """(mu, nu) with mu >= 0, supported on the rows within tol of active, that minimise |L_y| (non-negative least squares)."""
     at = rows(problem, x, y)
     near = np.flatnonzero(-at.p / row_norms(at.p_y) <= tol * (1 + np.abs(y).max()))
-    p_y, q_y = dense(at.p_y)[near], dense(at.q_y)
     k, l = near.size, at.q.size
     mu, nu = np.zeros(at.p.size), np.zeros(l)
-    if k + l:
+    if (k + l) * y.size > NNLS_LIMIT:  # a start for Newton's method is all that is wanted at this size
+        A = sparse.vstack([sparse.csr_array(at.p_y)[near], sparse.csr_array(at.q_y)])
+        weights = lsmr(A.T, -problem.g_y(x, y), atol=1e-10, btol=1e-10)[0]
+        mu[near], nu[:] = np.maximum(weights[:k], 0.0), weights[k:]
+    elif k + l:
+        p_y, q_y = dense(at.p_y[near]), dense(at.q_y)
         weights, _ = nnls(np.vstack([p_y, q_y, -q_y]).T, -problem.g_y(x, y))
         mu[near], nu[:] = weights[:k], weights[k : k + l] - weights[k + l :]
     return mu, nu

@@ -10,6 +10,7 @@ from ..errors import ArgumentError, unknown
 from ..problem import as_vector, counted
 from ..results import LowerSolution, Status
 from . import SOLVERS
+from .convex import with_multipliers
 
 
 def solve_lower(problem, x, method="auto", *, y0=None, tol=None, maxiter=None, **options):
@@ -92,6 +93,8 @@ def _own(view, x, y0, tol):
     if isinstance(answer, LowerSolution):
         return answer
     y = as_vector(answer, view.m, "lower_solver's y")
+    if view.constraints is not None:
+        return with_multipliers(view, x, y, 1e-8 * (1 + np.abs(view.g_y(x, y)).max()) if tol is None else tol)
     residual = float(np.linalg.norm(view.g_y(x, y)))
     scale = np.linalg.norm(view.g_y(x, y0)) + np.linalg.norm(view.g_y(x, y0 + 1.0))
     met = residual <= (1e-8 * scale if tol is None else tol)

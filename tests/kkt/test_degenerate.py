@@ -1,5 +1,7 @@
 """Where the hypergradient is not unique, or only its multipliers are not: documented statuses, one-sided values, Clarke sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from constrained_examples import affine, constrained, kink
@@ -188,3 +190,14 @@ def test_smooth_points_have_one_sided_values_equal_to_the_gradient(seed):
     d = np.random.default_rng(seed).standard_normal(2)
     assert directional_derivative(e.problem, e.x, d) == pytest.approx(gradient @ d, rel=1e-8, abs=1e-8)
     assert directional_derivative(e.problem, e.x, -d) == pytest.approx(-gradient @ d, rel=1e-8, abs=1e-8)
+
+
+def test_multipliers_on_too_few_rows_are_spread():
+    """At the degenerate vertex a solver may put all the weight on the third row, which alone does not hold y."""
+    problem = affine(1, 2, np.zeros((2, 2)), [-1.0, 0.0], [[0.0, 0.0]], [[1.0, 1], [1, -1], [1, 0]], [1.0, 1, 1], [[1.0], [-1], [0]])
+    lower = replace(rb.solve_lower(problem, [0.0]), y=np.array([1.0, 0.0]), mu=np.array([0.0, 0.0, 1.0]))
+    result = rb.hypergradient(problem, [0.0], lower=lower)
+    assert result.status is rb.Status.LICQ_FAILS and result.gradient[0] == pytest.approx(-1.0)
+    mu = result.extra["mu"]
+    assert (mu > 0).all()
+    np.testing.assert_allclose(np.array([[1.0, 1], [1, -1], [1, 0]]).T @ mu, [1.0, 0.0], atol=1e-14)
