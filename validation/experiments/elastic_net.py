@@ -57,9 +57,9 @@ def study():
         left, right = figure.subplots(1, 2)
         left.bar(range(20), result.x[:20], color=["C0"] * 10 + ["C3"] * 10)
         left.axhline(uniform[0], color="0.6")
-        left.set(xlabel="feature (red: noise)", ylabel="learned penalty")
+        left.set(xlabel="feature (red: noise)", ylabel="learned penalty", xticks=range(0, 20, 5))
         right.bar(range(20), result.y, color=["C0"] * 10 + ["C3"] * 10)
-        right.set(xlabel="feature (red: noise)", ylabel="weight")
+        right.set(xlabel="feature (red: noise)", ylabel="weight", xticks=range(0, 20, 5))
 
     return ("", "validation error", "test error", "features used", "status"), rows, draw
 
