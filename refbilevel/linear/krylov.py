@@ -7,32 +7,19 @@ Letters: Hestenes & Stiefel 1952 (3:1) for CG, Paige & Saunders 1975 section 4 f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy import linalg, sparse
-from scipy.sparse.linalg import LinearOperator, bicgstab, gmres, lsmr
 
 from .operators import NonFinite
 from .preconditioners import Jacobi
+from .run import Run, apply
+from .scipy_krylov import run_bicgstab, run_gmres, run_lsmr
 
 EPS = np.finfo(float).eps
 #: a dense product above this size is BLAS's business
 DENSE_KERNEL = 256
 #: the Lanczos matrix is looked at up to this order
 RITZ_LIMIT = 600
-
-
-@dataclass(frozen=True)
-class Run:
-    """The correction d of one run. `negative`: a direction with p'Ap <= 0 was met. `flaw` says what else went wrong."""
-
-    d: np.ndarray
-    iterations: int
-    met: bool
-    condition: float = np.nan
-    negative: bool = False
-    flaw: str = ""
 
 
 def cg(A, b, goal, maxiter, M):
@@ -149,48 +136,14 @@ def _lanczos_condition(diagonal, off):
     return (float(sigma[0] / sigma[-1]) if sigma[-1] > 0 else np.inf), bool(theta[0] < -1e-12 * abs(theta).max())
 
 
-def _operator(M, shape):
-    return None if M is None else LinearOperator(shape, matvec=lambda r: M(r.ravel()), dtype=float)
-
-
-def run_gmres(A, b, goal, maxiter, M):
-    """SciPy's GMRES, restarted after at most 200 vectors."""
-    steps = []
-    restart = int(min(b.size, 200, maxiter))
-    x, info = gmres(
-        A.operator(), b, rtol=goal / np.linalg.norm(b), restart=restart, maxiter=max(1, maxiter // restart),
-        M=_operator(M, A.shape), callback=steps.append, callback_type="pr_norm",
-    )  # fmt: skip
-    return Run(x, len(steps), info == 0)
-
-
-def run_bicgstab(A, b, goal, maxiter, M):
-    """SciPy's BiCGSTAB."""
-    steps = []
-    x, info = bicgstab(
-        A.operator(), b, rtol=goal / np.linalg.norm(b), maxiter=maxiter, M=_operator(M, A.shape), callback=lambda _: steps.append(0)
-    )
-    return Run(x, len(steps), info == 0, flaw="BiCGSTAB broke down" if info < 0 else "")
-
-
-def run_lsmr(A, b, goal, maxiter, M):
-    """SciPy's LSMR on A M y = b, x = M y (M counts as symmetric)."""
-    product = LinearOperator(
-        A.shape, matvec=lambda y: A @ _apply(M, y.ravel()), rmatvec=lambda u: _apply(M, A.rmatvec(u.ravel())), dtype=float
-    )
-    rtol = goal / np.linalg.norm(b)
-    y, stop, iterations, _, _, _, condition, _ = lsmr(product, b, atol=0.0, btol=rtol, conlim=0, maxiter=maxiter)
-    return Run(_apply(M, y), int(iterations), stop in (0, 1, 4), float(condition))
-
-
 def cg_normal(A, b, goal, maxiter, M):
     """CG on (A M)'(A M) y = (A M)'b in the residual form CGLS: |b - A x| is carried, A'A never formed."""
     x, r = np.zeros_like(b), b
-    s = _apply(M, A.rmatvec(r))
+    s = apply(M, A.rmatvec(r))
     p, rho = s, s @ s
     alphas, betas = [], []
     while np.sqrt(r @ r) > goal and len(alphas) < maxiter and rho > 0:
-        direction = _apply(M, p)
+        direction = apply(M, p)
         q = A @ direction
         curvature = q @ q
         if not curvature > 0:
@@ -198,17 +151,13 @@ def cg_normal(A, b, goal, maxiter, M):
         alpha = rho / curvature
         x = x + alpha * direction
         r = r - alpha * q
-        s = _apply(M, A.rmatvec(r))
+        s = apply(M, A.rmatvec(r))
         rho, rho_old = s @ s, rho
         beta = rho / rho_old
         p = s + beta * p
         alphas.append(alpha)
         betas.append(beta)
     return Run(x, len(alphas), np.sqrt(r @ r) <= goal, np.sqrt(_cg_condition(alphas, betas)))
-
-
-def _apply(M, v):
-    return v if M is None else M(v)
 
 
 RUNS = {"cg": cg, "minres": minres, "gmres": run_gmres, "bicgstab": run_bicgstab, "lsmr": run_lsmr, "cg_normal": cg_normal}

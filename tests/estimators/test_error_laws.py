@@ -51,7 +51,7 @@ def test_exact_ones_reach_the_attainable_digits(estimator, n, m, condition):
 
 
 @pytest.mark.parametrize("linear", METHODS)
-@pytest.mark.parametrize("condition", [1e0, 1e3, 1e6])
+@pytest.mark.parametrize("condition", [1e0, 1e3, 1e6, 1e8])
 def test_implicit_reaches_the_attainable_digits_with_every_linear_method(linear, condition):
     problem, gradient = quadratic(3, 6, condition, kind="operator")
     x = start(3)

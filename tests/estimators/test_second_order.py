@@ -46,6 +46,12 @@ def test_vjp_of_f_y_is_the_indirect_term():
     np.testing.assert_allclose(S.vjp(problem.f_y(x, result.lower.y)), result.indirect, rtol=1e-12)
 
 
+def test_envelope_gradient_is_that_of_the_lower_value():
+    problem, x = quartic(3, 4), start(3)
+    truth = difference(lambda x: problem.g(x, rb.solve_lower(problem, x).y), x, h=1e-2)
+    np.testing.assert_allclose(rb.envelope_gradient(problem, x), truth, atol=1e-9 * np.linalg.norm(truth))
+
+
 def test_a_quadratic_moves_linearly():
     problem, _ = quadratic(3, 5, 1e6)
     H, g_xy = problem.g_yy(None, None), problem.g_xy(None, None)
