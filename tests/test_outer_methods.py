@@ -11,7 +11,8 @@ from refbilevel.outer.bome import direction
 from test_minimize import projection
 
 EXACT = ("lbfgs", "slsqp", "trust-constr", "newton", "hoag", "maid", "gam")
-SINGLE = ("f2sa", "pbgd", "bome", "minimax", "penalty", "augmented_lagrangian", "sequential_qcqp")
+ADAM = {"rate_x": 2e-3, "rate_y": 2e-3}  # Adam ends within its rate of the optimum, which lies 0.16 from the start
+SINGLE = {"f2sa": {}, "pbgd": {}, "minimax": {}, "penalty": ADAM | {"rho": 100.0}, "augmented_lagrangian": ADAM, "sequential_qcqp": {}}
 
 
 def with_g_x(problem):
@@ -41,7 +42,7 @@ def test_exact_methods_honour_bounds(method):
 @pytest.mark.parametrize("method", SINGLE)
 def test_single_loop_methods_approach_the_optimum(method):
     problem, optimum = projection()
-    result = rb.minimize(with_g_x(problem), np.zeros(3), method=method, tol=1e-3, maxiter=400)
+    result = rb.minimize(with_g_x(problem), np.zeros(3), method=method, tol=1e-3, maxiter=400, **SINGLE[method])
     start = np.linalg.norm(optimum)
     assert np.linalg.norm(result.x - optimum) < 0.02 * start, (result.message, result.x, optimum)
     assert "single_g_y" in result.counts
@@ -67,6 +68,16 @@ def test_distance_to_the_optimum_falls_as_the_inverse_of_the_penalty(method, par
     ]
     slope = np.polyfit(np.log(values), np.log(distances), 1)[0]
     assert slope == pytest.approx(-1.0, abs=0.1), distances
+
+
+def test_bome_ends_within_its_step_of_the_optimum():
+    """Its multiplier grows without bound as the lower gap closes, so at a fixed step it hovers at a distance that falls with the step."""
+    problem, optimum = projection()
+    distances = []
+    for step in (2e-2, 5e-3):
+        result = rb.minimize(with_g_x(problem), np.zeros(3), method="bome", step_x=step, maxiter=100, inner=int(4 / step), tol=1e-6)
+        distances.append(np.linalg.norm(result.x - optimum))
+    assert distances[1] < 0.75 * distances[0] and distances[1] < 0.05
 
 
 def test_bome_direction_is_the_projection_it_says():
@@ -99,13 +110,13 @@ def test_maid_saves_lower_work_and_hoag_does_one_step_an_iteration():
 
 @pytest.mark.parametrize("method,kind", [("blocc", "inequality"), ("kornowski", "equality"), ("gam", "inequality")])
 def test_constrained_oracles(method, kind):
-    """y* = projection of x on a half-space or a line; F = |y - d|^2/2 + |x|^2/20."""
+    """y* = projection of x on a half-space or a line; F = |y - d|^2/2 + |x - 2|^2/20."""
     d = np.array([2.0, 1.0])
     row = np.array([[1.0, 1.0]])
     rows = {"p": lambda x, y: row @ y - 1.0, "p_x": lambda x, y: np.zeros((1, 2)), "p_y": lambda x, y: row}
     constraints = rb.Constraints(**(rows if kind == "inequality" else {k.replace("p", "q", 1): v for k, v in rows.items()}), linear=True)
     problem = rb.BilevelProblem(
-        n=2, m=2, f=lambda x, y: 0.5 * (y - d) @ (y - d) + 0.05 * x @ x, f_x=lambda x, y: 0.1 * x, f_y=lambda x, y: y - d,
+        n=2, m=2, f=lambda x, y: 0.5 * (y - d) @ (y - d) + 0.05 * (x - 2) @ (x - 2), f_x=lambda x, y: 0.1 * (x - 2), f_y=lambda x, y: y - d,
         g=lambda x, y: 0.5 * (y - x) @ (y - x), g_x=lambda x, y: x - y, g_y=lambda x, y: y - x, g_yy=lambda x, y: np.eye(2),
         g_xy=lambda x, y: -np.eye(2), constraints=constraints,
     )  # fmt: skip
@@ -122,4 +133,4 @@ def test_methods_refuse_what_they_cannot_do():
         rb.minimize(problem, np.zeros(3), method="hoag", schedule="linear")
     with pytest.raises(ArgumentError, match="constrained"):
         rb.minimize(problem, np.zeros(3), method="blocc")
-    assert set(EXACT) | set(SINGLE) <= set(METHODS)
+    assert set(EXACT) | set(SINGLE) | {"bome"} <= set(METHODS)

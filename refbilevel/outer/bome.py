@@ -40,7 +40,7 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, eta=0.5, T=10, inner=100, step
         problem.needs("g_x", purpose="method 'bome'")
         asked = s.step_x
         steps(objective, problem, s)
-        s.step_x = asked or 0.1 * min(s.step_x, s.step_y)  # one step length for both blocks
+        s.step_x = asked or 0.5 * min(s.step_x, s.step_y)  # one step length for both blocks
 
     return run(objective, x0, _move, tol=tol, maxiter=maxiter, inner=inner, prepare=prepare, eta=eta, T=T, step_x=step_x, step_y=step_y)
 

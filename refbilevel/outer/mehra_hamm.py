@@ -6,12 +6,14 @@
                                                     "augmented": nu <- nu + rho g_y
 
 The penalty form keeps nu = 0 and is exact as rho grows, O(1/rho) before; the augmented form converges at fixed rho, nu -> -g_yy^{-1} f_y.
-The term lambda g steers y to minima, since g_y = 0 holds at maxima too.
+eps starts at a tenth of the first gradients unless given. The term lambda g steers y to minima, since g_y = 0 holds at maxima too.
 
 Mehra & Hamm, Penalty method for inversion-free deep bilevel optimization, ACML 2021, alg. 1 and sec. 3.4.
 """
 
 from __future__ import annotations
+
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -42,10 +44,13 @@ def _move(problem, s, k):
 
 def _method(augmented):
     def _run(
-        objective, x0, *, tol=1e-8, maxiter=500, rho=10.0, lam=1.0, eps=1.0, c=1.1, shrink=1.05, T=10, inner=50, rate_x=1e-2, rate_y=1e-2
+        objective, x0, *, tol=1e-8, maxiter=500, rho=10.0, lam=1.0, eps=None, c=1.1, shrink=1.05, T=10, inner=50, rate_x=1e-2, rate_y=1e-2
     ):
         def prepare(problem, s):
             problem.needs("g_yy", "g_xy", purpose="Mehra and Hamm's method")
+            if s.eps is None:
+                h_x, h_y, _ = _gradients(problem, SimpleNamespace(**vars(s), nu=np.zeros(problem.m)))
+                s.eps = 0.1 * float(np.sqrt(h_x @ h_x + h_y @ h_y))
             s.nu, s.memory_x, s.memory_y = np.zeros(problem.m), {}, {}
 
         return run(

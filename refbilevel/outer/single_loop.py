@@ -60,6 +60,16 @@ def steps(objective, problem, s):
         s.step_x = 0.5 / max(outer_curvature(objective, s.x), 1e-8)
 
 
+def least_curvature(problem, s):
+    """mu: constants["mu"], the least eigenvalue of an explicit g_yy, or L_g / 100 where neither is at hand."""
+    if problem.constants and "mu" in problem.constants:
+        return problem.constants["mu"]
+    H = problem.g_yy(s.x, s.y) if problem.g_yy is not None else None
+    if isinstance(H, np.ndarray):
+        return max(float(np.linalg.eigvalsh(0.5 * (H + H.T))[0]), 1e-12 * s.L_g)
+    return s.L_g / 100 if s.L_g else 0.01 / s.step_y
+
+
 def outer_curvature(objective, x):
     """|grad F(x + e) - grad F(x)| / |e| along the gradient, e of length 1e-3 (1 + |x|)."""
     p = objective.evaluate(x).gradient

@@ -62,20 +62,21 @@ def _constraints(objective):
 
 
 def kkt_residual(objective, x):
-    """(|stationarity|_inf with the best multipliers, violation) of the upper KKT system at x."""
+    """(|P(x - grad L) - x|_inf with the best multipliers lambda of the upper rows, violation) at x."""
     h = objective.evaluate(x)
     problem = objective.problem
     G, H = coupling.values(problem, x, h.lower.y)
     C_G, C_H = coupling.total_jacobians(problem, x, h.lower, objective.estimator, objective.options)
-    near = 1e-7 * (1 + np.abs(x).max())
-    C = np.vstack([C_G[G >= -near], C_H, -np.eye(len(x))[x <= objective.lo + near], np.eye(len(x))[x >= objective.hi - near]])
-    violation = coupling.violation(problem, x, h.lower.y)
-    if not len(C):
-        return float(np.abs(h.gradient).max()), violation
-    free = np.zeros(len(C), bool)
-    free[int((G >= -near).sum()) : int((G >= -near).sum()) + len(H)] = True
-    solution = lsq_linear(C.T, -h.gradient, bounds=(np.where(free, -np.inf, 0.0), np.inf), tol=1e-15)
-    return float(np.abs(h.gradient + C.T @ solution.x).max()), violation
+    in_force = G >= -1e-6 * (1 + np.abs(G).max(initial=0.0))
+    C = np.vstack([C_G[in_force], C_H])
+    p = h.gradient
+    if len(C):
+        near = 1e-5 * (1 + np.abs(x))
+        free = (x > objective.lo + near) & (x < objective.hi - near)
+        low = np.r_[np.zeros(int(in_force.sum())), np.full(len(H), -np.inf)]
+        multipliers = lsq_linear(C[:, free].T, -p[free], bounds=(low, np.inf), tol=1e-15).x if free.any() else np.zeros(len(C))
+        p = p + C.T @ multipliers
+    return objective.projected_norm(x, p), coupling.violation(problem, x, h.lower.y)
 
 
 slsqp = OuterMethod("slsqp", _run, reference="Kraft 1988", constraints=("bounds", "linear", "nonlinear", "coupling"))

@@ -18,7 +18,7 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500):
     objective.record(x0)
     result = scipy_minimize(
         objective, x0, jac=True, method="trust-constr", hess=BFGS(), constraints=_constraints(objective), callback=lambda x, state: objective.record(x) and None,
-        bounds=Bounds(objective.lo, objective.hi), options={"maxiter": maxiter, "gtol": tol, "xtol": 1e-14, "barrier_tol": tol},
+        bounds=Bounds(objective.lo, objective.hi), options={"maxiter": maxiter, "gtol": 0.1 * tol, "xtol": 1e-14, "barrier_tol": 1e-4 * tol},
     )  # fmt: skip
     return verdict(objective, objective.project(result.x), tol, stopped=result.status == 0)
 
