@@ -158,32 +158,42 @@ def shift(L, q, M, sigma, r):
 
 
 @njit(cache=True)
-def audit(P, minus_q, N, p, y, multipliers, slack, W, NW, sigma, size):
+def audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW):
     """(residual, margin, weak): the largest relative KKT residual, min_i max(mu_i, slack_i), the count of weak rows.
 
-    A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums:
-    slack_i / sigma_i to size_i, mu_i sigma_i to the largest size in force (lengths in the norm of P: diagonal scalings of y
-    or of the rows change nothing). Equalities left out as redundant count too.
+    A row is weak if it is active with a multiplier, or inactive with a slack, below WEAK relative to the terms it sums, in
+    the norms |y| = max |y_j| s_j, |q| = max |q_j| / s_j, s_j = P_jj^{1/2} (diagonal scalings of y or of the rows change
+    nothing). Equalities left out as redundant count too.
     """
     m, n = N.shape
-    k, worst, margin, weak, force = W.shape[0], 0.0, np.inf, 0, 1e-300
-    u, inside = np.empty(k), np.zeros(m, np.bool_)
-    for j in range(k):
-        force = max(force, size[W[j]])
+    k, worst, margin, weak, length, force = W.shape[0], 0.0, np.inf, 0, 0.0, 0.0
+    u, inside, scale = np.empty(k), np.zeros(m, np.bool_), np.empty(n)
+    for j in range(n):
+        scale[j] = np.sqrt(P[j, j])
+        terms = abs(minus_q[j])
+        for i in range(n):
+            terms += abs(P[j, i] * y[i])
+        length, force = max(length, abs(y[j]) * scale[j]), max(force, terms / scale[j])
+    length = max(length, 1e-8 * force)
     for j in range(k):
         u[j], inside[W[j]] = multipliers[W[j]], True
-        if W[j] >= p:
-            worst = max(worst, -u[j] * sigma[W[j]] / force)
-            weak += u[j] * sigma[W[j]] <= WEAK * force
-            margin = min(margin, max(u[j], slack[W[j]]))
     for i in range(m):
-        gap = (abs(slack[i]) if i < p else -slack[i]) / sigma[i]
-        weak += i < p and not inside[i]
+        reach, pull = 0.0, 0.0
+        for j in range(n):
+            reach, pull = reach + abs(N[i, j]) / scale[j], max(pull, abs(N[i, j]) / scale[j])
+        size, gap = reach * length + abs(r[i]), abs(slack[i]) if i < p else -slack[i]
         if gap > 0.0:
-            worst = max(worst, gap / size[i])
-        if i >= p and not inside[i]:
-            weak += slack[i] / sigma[i] <= WEAK * size[i]
+            worst = max(worst, gap / size)
+        if i >= p and inside[i]:
+            if multipliers[i] < 0.0:
+                worst = max(worst, -multipliers[i] * pull / (force + 1e-300))
+            weak += multipliers[i] * pull <= WEAK * force
+            margin = min(margin, max(multipliers[i], slack[i]))
+        elif i >= p:
+            weak += slack[i] <= WEAK * size
             margin = min(margin, max(slack[i], 0.0))
+        else:
+            weak += not inside[i]
     for i in range(n):  # stationarity, each component relative to the terms it sums
         total, terms = minus_q[i], abs(minus_q[i])
         for j in range(n):
@@ -227,7 +237,7 @@ def solve_factored(P, q, N, r, p, L, M, S, sigma, d, size):
             active[W[j] - p] = True
     for i in range(m):
         slack[i] = r[i] - dot(N[i], y, n)
-    residual, margin, weak = audit(P, minus_q, N, p, y, multipliers, slack, W, NW, sigma, size)
+    residual, margin, weak = audit(P, minus_q, N, r, p, y, multipliers, slack, W, NW)
     if code == OPTIMAL and not (residual < 1e-11 and all_finite(y) and all_finite(u)):
         code = INACCURATE
     for i in range(m):

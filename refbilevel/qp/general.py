@@ -55,18 +55,19 @@ class Gauge:
             self.rows, self.P = _lengths(self.N * self.s) * self.t, abs(data.P * np.multiply.outer(self.s, self.s)).max()
         self.q, self.r = abs(data.q * self.s).max(), abs(data.r * self.t)
 
-    def length(self, y):
-        """What y's rounding is relative to: |y|, or |q| / |P|, or the rows' own length if both vanish; scaled."""
-        size = max(abs(y / self.s).max(), self.q / self.P if self.P else 0.0)
+    def lengths(self, y):
+        """(length, force) that the rounding of y and of lam is relative to; the rows' own where q and y vanish; scaled."""
         of_rows = np.max(self.r[self.rows > 0] / self.rows[self.rows > 0], initial=0.0)
-        return size if size > 1e-12 * of_rows else (of_rows or 1.0)
+        force = max(abs((self.data.P @ y) * self.s).max(), self.q)
+        force = force if force > 1e-12 * self.P * of_rows else (self.P * of_rows or 1.0)
+        length = max(abs(y / self.s).max(), 1e-8 * force)
+        return (length if length > 1e-12 * of_rows else of_rows), force
 
     def measure(self, y, lam):
         """Point: every residual relative to the terms it sums."""
-        data, p, length = self.data, self.data.b.size, self.length(y)
+        data, p, (length, force) = self.data, self.data.b.size, self.lengths(y)
         slack = data.r - self.N @ y
         relative_slack = slack * self.t / (self.rows * length + self.r + 1e-300)
-        force = max(abs((data.P @ y) * self.s).max(), self.q, self.P * length) or 1.0
         relative_lam = lam / np.where(self.t > 0, self.t, 1.0) * self.rows / force
         gaps = [abs((data.P @ y + data.q + self.N.T @ lam) * self.s).max() / force, np.max(abs(relative_slack[:p]), initial=0.0)]
         gaps += [np.max(-relative_slack[p:], initial=0.0), np.max(-relative_lam[p:], initial=0.0)]
