@@ -19,10 +19,11 @@ def relative(a, b):
     return np.abs(a - b).max(initial=0.0) / max(1.0, np.abs(b).max(initial=0.0))
 
 
-@given(kind=st.sampled_from(KINDS), shape=SHAPES)
-def test_hypergradient_is_the_derivative_of_the_re_solved_problem(kind, shape):
+@given(kind=st.sampled_from(KINDS), shape=SHAPES, container=st.sampled_from(["dense", "sparse", "operator"]))
+def test_hypergradient_is_the_derivative_of_the_re_solved_problem(kind, shape, container):
+    """Explicit, sparse and matrix-free, lower solve included."""
     n, m, seed = shape
-    e = constrained(kind, n, m, seed)
+    e = constrained(kind, n, m, seed, container=container)
     result = rb.hypergradient(e.problem, e.x)
     assert result.success and result.method == "kkt", result.message
     assert relative(result.lower.y, e.y) < 1e-11 and relative(result.lower.mu, e.mu) < 1e-10 and relative(result.lower.nu, e.nu) < 1e-10
