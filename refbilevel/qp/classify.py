@@ -53,6 +53,8 @@ def classify(data, y, lam, W, method, tried):
 
 
 def _status(dependent, weak, factor, residual, p):
+    if not residual <= 1e-9:
+        return judge(factor, residual, 1e-9)
     if weak.size:
         also = " The active rows are dependent too." if dependent else ""
         return Status.DEGENERATE, f"Weakly active rows of G: {(weak - p).tolist()}; see one_sided and branches.{also}"

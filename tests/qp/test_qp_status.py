@@ -369,3 +369,26 @@ def test_no_solution_of_a_sparse_program_gives_nan_on_the_pattern():
     assert solution.status is Status.LOWER_INFEASIBLE
     g = solution.vjp(np.ones(n))
     assert g.G.nnz == 2 and np.isnan(g.G.data).all() and g.P.nnz == n and np.isnan(g.P.data).all() and np.isnan(g.q).all()
+
+
+@pytest.mark.parametrize("method", ["auto", "clarabel"])
+def test_nearly_dependent_rows_and_ill_conditioned_objectives_are_solved_or_say_so(method):
+    """A row repeated to within 1e-3 ... 1e-11 and columns graded over six decades: success means KKT to rounding."""
+    successes = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        n, m = rng.integers(2, 12), rng.integers(3, 20)
+        B = rng.standard_normal((n, n)) * np.logspace(0, -rng.integers(0, 6), n)
+        G, h, q = rng.standard_normal((m, n)), abs(rng.standard_normal(m)), 10 * rng.standard_normal(n)
+        G[1], h[1] = G[0] + 10.0 ** -rng.integers(3, 12) * rng.standard_normal(n), h[0]
+        P = (B.T @ B + (B.T @ B).T) / 2
+        solution = solve_qp(P, q, G, h, method=method)
+        assert solution.status in (Status.CONVERGED, Status.DEGENERATE, Status.LICQ_FAILS, Status.LOWER_STALLED, Status.ILL_CONDITIONED)
+        if solution.success:
+            successes += 1
+            y, mu, wide = solution.y, solution.mu, np.longdouble
+            gap = P.astype(wide) @ y + q + G.T.astype(wide) @ mu
+            assert abs(gap).max() <= 1e-9 * (abs(q).max() + abs(G.T @ np.diag(mu)).max())
+            assert (G @ y - h).max() <= 1e-9 * (1 + abs(y).max()) and (mu >= -1e-9 * abs(mu).max()).all()
+            assert (np.minimum(mu, h - G @ y) <= 1e-9 * (1 + abs(y).max())).all()
+    assert successes >= (38 if method == "auto" else 20)
