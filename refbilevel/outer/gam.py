@@ -74,13 +74,14 @@ def _element(objective, problem, x, epsilon, max_ambiguous):
     rows, _ = kkt.ambiguous_rows(problem, local, epsilon)
     branches = kkt.clarke_set(problem, local, f_x, f_y, rows[:max_ambiguous], max_ambiguous, realised_only=False)
     points = branches.generators if branches is not None else np.full((1, x.size), np.nan)
-    cone = np.vstack([-np.eye(x.size)[x <= objective.lo], np.eye(x.size)[x >= objective.hi]])
+    near = 1e-13 * (1 + np.abs(x))
+    cone = np.vstack([-np.eye(x.size)[x <= objective.lo + near], np.eye(x.size)[x >= objective.hi - near]])
     return (kkt.least_norm_with_cone(points, cone)[1] if np.isfinite(points).all() else points[0]), len(points)
 
 
 def _search(objective, x, value, g, size, t, beta, gamma):
     """(next t_0, x, F) of the longest step that Armijo accepts, None if none does."""
-    first = t
+    first = t = max(t, 1e-4 * (1 + np.linalg.norm(x)) / size)  # one tiny step, onto a bound say, must not bind those after it
     for _ in range(60):
         trial = objective.project(x - t * g)
         there = objective(trial)[0]
