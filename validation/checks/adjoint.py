@@ -37,7 +37,8 @@ def adjoint_identity(implementation, case):
     dx, y_bar = _vectors(case)
     J = jacobian(case)
     left, right = y_bar @ (J @ dx), _pulled("adjoint_identity", implementation, case, y_bar) @ dx
-    scale = np.linalg.norm(y_bar) * np.linalg.norm(J, 2) * np.linalg.norm(dx) or 1.0
+    size = np.linalg.norm(J, 2) + np.linalg.norm(case.y) / max(1.0, np.linalg.norm(case.x))  # of dy/dx, and of what rounding of y adds
+    scale = np.linalg.norm(y_bar) * size * np.linalg.norm(dx) or 1.0
     if not abs(left - right) <= _tolerance(implementation, case) * scale:
         fail("adjoint_identity", implementation, case, f"<u, Jv> = {left:.12g} but <J'u, v> = {right:.12g}")
     return Measured(min(15.95, -np.log10(max(abs(left - right) / scale, 1e-16))), case.attainable_digits)
