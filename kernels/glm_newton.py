@@ -94,6 +94,16 @@ def block_solves(L, r, c):
     return z
 
 
+@njit(cache=True)
+def precondition(inverse, L, c, r, z):
+    """z = inverse * r, or the solve with L, in place (allocating large arrays in a loop costs more than the arithmetic)."""
+    if L.shape[0] > 0:
+        z[:] = block_solves(L, r, c[0])
+    else:
+        for j in range(r.size):
+            z[j] = inverse[j] * r[j]
+
+
 @njit(cache=True, fastmath=FAST)
 def pcg(weights, c, b, inverse, L, goal, maxiter, threads):
     """x with |b - H x| <= goal from x = 0, H = L_yy + diag(c); c, b, inverse (m,).
@@ -102,10 +112,10 @@ def pcg(weights, c, b, inverse, L, goal, maxiter, threads):
     An L with no rows means the diagonal preconditioner z = inverse * r.
     """
     m = b.size
-    x, r = np.zeros(m), b.copy()
+    x, r, z = np.zeros(m), b.copy(), np.empty(m)
     norm = math.sqrt(np.dot(r, r))
     high, low = 0.0, np.inf
-    z = inverse * r if L.shape[0] == 0 else block_solves(L, r, c[0])
+    precondition(inverse, L, c, r, z)
     p = z.copy()
     rz = np.dot(r, z)
     k = 0
@@ -130,7 +140,7 @@ def pcg(weights, c, b, inverse, L, goal, maxiter, threads):
         k += 1
         if norm <= goal:
             break
-        z = inverse * r if L.shape[0] == 0 else block_solves(L, r, c[0])
+        precondition(inverse, L, c, r, z)
         zq = rz_new = 0.0
         for j in range(m):
             zq += z[j] * q[j]
