@@ -71,7 +71,7 @@ def lower_program(level, x):
     n = len(x)
     m = level.objective.Q.shape[0] - n
     g, p, q = level.objective, level.inequalities, level.equalities
-    const = 0.5 * x @ g.Q[:n, :n] @ x + g.c[:n] @ x + g.const
+    const = g.value(x, np.zeros(m))
     free = np.full(m, np.inf)
     return Program(
         g.Q[n:, n:], g.Q[n:, :n] @ x + g.c[n:], float(const), p.A[:, n:], p.b - p.A[:, :n] @ x, q.A[:, n:], q.b - q.A[:, :n] @ x, -free, free

@@ -185,6 +185,20 @@ class Graph:
                     bar[operand] = self.add(bar[operand], term) if operand in bar else term
         return {i: bar[i] for i in range(self.size) if i in bar and self.value(bar[i]) != 0}
 
+    def without(self, output, first):
+        """The node of `output` with every variable from number `first` on set to zero."""
+        make = {"+": self.add, "-": self.subtract, "*": self.multiply, "/": self.divide, "**": self.power}
+        image = {}
+        for i in self.needed([output]):
+            op, a, b = self.nodes[i]
+            if op == "z":
+                image[i] = i if i < first else self.constant(0)
+            elif op == "c":
+                image[i] = i
+            else:
+                image[i] = self.call(op, image[a]) if b is None else make[op](image[a], image[b])
+        return image[output]
+
     def tape(self, outputs):
         return Tape.record(self, outputs)
 

@@ -15,7 +15,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..errors import ArgumentError
 from ..problem import BilevelProblem, Constraints, UpperConstraints
-from .quadratic_bilevel import Level, Quadratic, QuadraticBilevel, Rows
+from .quadratic_bilevel import Level, Quadratic, QuadraticBilevel, QuadraticPlus, Rows
 
 _UPPER = ("f", "f_x", "f_y", "f_xx", "f_xy", "f_yy")
 _LOWER = ("g", "g_x", "g_y", "g_xx", "g_xy", "g_yy")
@@ -85,7 +85,25 @@ def _sum(quadratics, places, n, N):
     for q, place in zip(quadratics, places):
         Q += _spread(q.Q, place, N)
         c[place] += q.c
-    return Quadratic(Q, c, sum(q.const for q in quadratics), n)
+    const = sum(q.const for q in quadratics)
+    extras = tuple(q.extra for q in quadratics if isinstance(q, QuadraticPlus))
+    return QuadraticPlus(Q, c, const, n, Extras(extras)) if extras else Quadratic(Q, c, const, n)
+
+
+@dataclass(frozen=True, eq=False)
+class Extras:
+    """The sum of the followers' terms in x alone."""
+
+    parts: tuple
+
+    def value(self, x, y):
+        return sum(part.value(x, y) for part in self.parts)
+
+    def x(self, x, y):
+        return sum(part.x(x, y) for part in self.parts)
+
+    def xx(self, x, y):
+        return sum(part.xx(x, y) for part in self.parts)
 
 
 def _stack(rows, places, n, N):

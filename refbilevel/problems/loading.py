@@ -2,7 +2,7 @@
 
 A file states min_{x,y} F s.t. G <= 0, H = 0, y in argmin_y {f : g <= 0, h = 0}; its letters F, f, G, H, g, h are the library's
 f, g, G, H, p, q. The expressions are the truth: they are parsed (expressions.py) and differentiated exactly. If every one is
-a polynomial of degree at most two the problem is a `QuadraticBilevel`, whose matrices are read off the exact derivatives
+a polynomial of degree at most two (the lower objective but for terms in x alone) the problem is a `QuadraticBilevel`, whose matrices are read off the exact derivatives
 (and must agree with the file's own, where it has them); otherwise a `BilevelProblem`. Upper rows that bound a single x_i
 become `bounds`; all other rows keep the file's order.
 """
@@ -21,7 +21,7 @@ from ..errors import ArgumentError, SchemaError, UnknownOption, unknown
 from ..problem import BilevelProblem
 from .expression_oracles import Expression, ExpressionLagrangian, ExpressionRows
 from .expressions import Graph, parse
-from .quadratic_bilevel import LagrangianBlocks, Level, Quadratic, QuadraticBilevel, Rows, lower_constraints, upper_constraints
+from .quadratic_bilevel import LagrangianBlocks, Level, Quadratic, QuadraticBilevel, QuadraticPlus, Rows, lower_constraints, upper_constraints
 
 SCHEMA, INFEASIBLE = "refbilevel-problem/1", "refbilevel-infeasible/1"
 DATA = Path(__file__).parent / "data"
@@ -113,7 +113,8 @@ def from_record(record):
     bounds, rows = _split_bounds(graph, nodes["G"], n)
     nodes["G"] = rows
     name = str(record.get("name", ""))
-    if all(graph.degree[node] <= 2 for group in nodes.values() for node in group):
+    others = (node for key, group in nodes.items() if key != "f" for node in group)
+    if all(graph.degree[node] <= 2 for node in others) and _quadratic_in_y(graph, nodes["f"][0], n):
         problem = _quadratic_problem(graph, nodes, n, m, bounds, name)
         _agree_with_matrices(problem, record)
         return problem
@@ -168,6 +169,25 @@ def read_quadratic(graph, node, n):
     return Quadratic(0.5 * (Q + Q.T), c, float(graph.tape([node]).run(zero)[0]), n)
 
 
+def _quadratic_in_y(graph, node, n):
+    """Whether the node is of degree two, but for terms in x alone."""
+    return graph.degree[node] <= 2 or all(graph.degree[slope] <= 1 for i, slope in graph.gradient(node).items() if i >= n)
+
+
+def _read_lower(graph, node, n):
+    """The lower objective as a `Quadratic`, or as `QuadraticPlus` a function phi(x) = f(x, 0) of x alone."""
+    if graph.degree[node] <= 2:
+        return read_quadratic(graph, node, n)
+    N, zero = graph.size, np.zeros(graph.size)
+    Q, c = np.zeros((N, N)), zero.copy()
+    for i, slope in graph.gradient(node).items():
+        if i >= n:
+            c[i] = graph.tape([slope]).run(zero)[0]
+            for j, curvature in graph.gradient(slope).items():
+                Q[i, j] = Q[j, i] = graph.tape([curvature]).run(zero)[0]
+    return QuadraticPlus(Q, c, 0.0, n, Expression.record(graph, graph.without(node, n), n))
+
+
 def _read_rows(graph, nodes, n):
     rows = [read_quadratic(graph, node, n) for node in nodes]
     A = np.array([row.c for row in rows]).reshape(len(rows), graph.size)
@@ -177,8 +197,8 @@ def _read_rows(graph, nodes, n):
 
 def _quadratic_problem(graph, nodes, n, m, bounds, name):
     levels = [
-        Level(read_quadratic(graph, nodes[a][0], n), _read_rows(graph, nodes[b], n), _read_rows(graph, nodes[c], n))
-        for a, b, c in (("F", "G", "H"), ("f", "g", "h"))
+        Level(read(graph, nodes[a][0], n), _read_rows(graph, nodes[b], n), _read_rows(graph, nodes[c], n))
+        for a, b, c, read in (("F", "G", "H", read_quadratic), ("f", "g", "h", _read_lower))
     ]
     return QuadraticBilevel.from_levels(n, m, *levels, bounds=bounds, name=name)
 

@@ -53,6 +53,25 @@ class Quadratic:
 
 
 @dataclass(frozen=True, eq=False)
+class QuadraticPlus(Quadratic):
+    """A lower objective 1/2 z'Qz + c'z + const + phi(x): what depends on x alone does not move the lower solution.
+
+    `extra` has value, x and xx of phi(x) as oracles of (x, y).
+    """
+
+    extra: object = None
+
+    def value(self, x, y):
+        return super().value(x, y) + float(self.extra.value(x, y))
+
+    def x(self, x, y):
+        return super().x(x, y) + self.extra.x(x, y)
+
+    def xx(self, x, y):
+        return super().xx(x, y) + self.extra.xx(x, y)
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """A z - b, A (k, N), plus 1/2 z'Q_i z in the rows i that `quadratic` = ((i, Q_i), ...) names."""
 

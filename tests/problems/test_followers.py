@@ -10,7 +10,7 @@ from refbilevel.errors import ArgumentError
 from refbilevel.problem import counted, replace
 
 PAIRS = [("BardFalk1982Ex1", "BardFalk1982Ex2"), ("MuuQuy2003Ex2", "AiyoshiShimizu1984Ex2"), ("DempeLohse2011Ex31a", "HTP_quad06b"), ("BardFalk1982Ex1", "YALMIP_bard_exp")]
-PAIRS += [("Colson2002BIPA5", "F01"), ("Colson2002BIPA5", "Outrata1990Ex2d"), ("Colson2002BIPA3", "Colson2002BIPA1")]
+PAIRS += [("Colson2002BIPA2", "F01"), ("Colson2002BIPA2", "Colson2002BIPA2"), ("Colson2002BIPA5", "F01"), ("Colson2002BIPA5", "Outrata1990Ex2d"), ("Colson2002BIPA3", "Colson2002BIPA1")]
 
 
 def follower(name):
