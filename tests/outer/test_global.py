@@ -97,7 +97,7 @@ def test_why_infeasible(rows, costs, reason):
 
 
 @pytest.mark.parametrize("kind", ["LL", "LQ", "QL", "QQ"])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_problems_against_brute_force(kind, seed):
     problem = random_problem(np.random.default_rng(seed), kind)
     agrees(rb.minimize_global(problem), brute_force(problem))
@@ -105,7 +105,7 @@ def test_random_problems_against_brute_force(kind, seed):
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["LL", "LQ", "QL", "QQ"])
-@pytest.mark.parametrize("seed", range(6, 200))
+@pytest.mark.parametrize("seed", range(4, 200))
 def test_many_random_problems_against_brute_force(kind, seed):
     problem = random_problem(np.random.default_rng(seed), kind)
     agrees(rb.minimize_global(problem), brute_force(problem))
@@ -118,6 +118,7 @@ def agrees(result, truth):
         assert result.success and abs(result.fun - truth) <= 2e-6 * (1 + abs(truth))  # the interior point's own accuracy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [9, 11, 12, 14])
 def test_nonconvex_objectives_against_scip(seed):
     pytest.importorskip("pyscipopt")
