@@ -24,7 +24,8 @@ REFERENCE = "Bertrand et al. 2022"
 def _map(problem, needed):
     solution_map = problem.solution_map
     if not hasattr(solution_map, needed):
-        raise ArgumentError(f"this method differentiates proximal problems (problems.lasso and its kin); {type(solution_map).__name__} is not one")
+        kind = type(solution_map).__name__
+        raise ArgumentError(f"this method differentiates proximal problems (problems.lasso and its kin); {kind} is not one")
     return solution_map
 
 

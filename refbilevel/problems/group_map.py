@@ -125,15 +125,16 @@ class GroupMap(ProximalMap):
         y, l = lower.y, self.penalty(x)
         h = self.smooth.gradient(y)
         pulls = self.norms(h)
-        held = np.flatnonzero((self.norms(y) <= KINK * np.abs(self.smooth.q).max()) & (l - pulls <= KINK * np.abs(self.smooth.q).max()))
+        close = KINK * np.abs(self.smooth.q).max()
+        held = np.flatnonzero((self.norms(y) <= close) & (l - pulls <= close))
         if held.size > MOST_WEAK:
             return None
         y = np.where(np.isin(self.groups, held), 0.0, y)
         strong, rows = self.free(x, y), []
         for choice in itertools.product((False, True), repeat=held.size):
             loose = held[list(choice)]
-            leaving = np.stack([np.where(self.groups == g, -h / pulls[g], 0.0) for g in loose], axis=1) if loose.size else np.zeros((self.m, 0))
-            B = np.hstack([np.eye(self.m)[:, strong], leaving])
+            leaving = [np.where(self.groups == g, -h / pulls[g], 0.0) for g in loose]
+            B = np.column_stack([np.eye(self.m)[:, strong], *leaving])
             A = B.T @ np.column_stack([self.smooth.product(b) for b in B.T]) if B.shape[1] else np.zeros((0, 0))
             A[: strong.size, : strong.size] = self.free_matrix(x, y, strong)
             w = solve(A, B.T @ y_bar).x if B.shape[1] else np.zeros(0)

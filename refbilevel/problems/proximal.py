@@ -1,10 +1,10 @@
 """Solution maps of nonsmooth lower levels: solve, find the support, differentiate on it.
 
-At a solution the coordinates split into free ones S (off kinks and bounds) and fixed ones. Where the split is strict, it holds in
-a neighbourhood of x, and y_S solves the smooth equations r_S(x, y) = 0, so that
+At a solution the coordinates split into free ones S (off kinks and bounds) and fixed ones. Where the split is strict, it holds
+in a neighbourhood of x, and y_S solves the smooth equations r_S(x, y) = 0, so that
     A dy_S = -dr_S[dx, dy_fixed],   A = dr_S/dy_S;        vjp: A v = y_bar_S,  x_bar = -(dr_S/dx)' v + (dy_fixed/dx)' (...).
 margin = min_j max(how far y_j is off its kink or bound, how slack the kink's or bound's inequality is), in units of the
-gradient; at margin ~ 0 the map has a kink and the status is "degenerate": `adjoint` gives one Clarke element, `branches` those of all choices
+gradient; at margin ~ 0 the map has a kink and the status is "degenerate": `adjoint` gives one Clarke element, `branches` all choices
 of which weakly held coordinates are free.
 Exact away from kinks. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in non-smooth convex
 learning" (arXiv 2105.01637), Theorem 3.
