@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qp_truth import BLOCKS, enumerate_exactly, error, gradients, problem, solve_extended, solve_mpmath
 from scipy import sparse
@@ -40,13 +40,13 @@ def test_forty_digits_down_to_a_margin_of_1e_8(margin, method):
 
 @pytest.mark.parametrize("n", [2, 5, 20, 40])
 def test_forty_digits_at_other_sizes(n):
-    check(*problem(n, seed=n, margin=1e-8), solve_mpmath)
+    assert check(*problem(n, seed=n, margin=1e-8), solve_mpmath).method == "active_set"
 
 
 @pytest.mark.parametrize("n", [100, 300, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("margin", [1e-1, 1e-8])
 def test_extended_precision_at_large_sizes(n, margin):
-    check(*problem(n, seed=n, margin=margin), solve_extended)
+    assert check(*problem(n, seed=n, margin=margin), solve_extended).method == "active_set"
 
 
 @pytest.mark.parametrize("n", [10, 60])
@@ -136,13 +136,16 @@ def dependent(N):
     return len(N) and np.linalg.matrix_rank(N) < len(N)
 
 
+@settings(max_examples=max(150, settings.default.max_examples))
 @given(integer_programs())
 def test_small_integer_programs_against_exact_enumeration(blocks):
+    """The active-set kernel alone must do it: an audit that fails would send the program to a library solver and hide a bug."""
     P, q, G, h, A, b = blocks
     tight_zero = [i for i in range(len(h)) if not G[i].any()]
     exact = None if dependent(A) else enumerate_exactly(*(x.astype(int).tolist() for x in blocks))
     for method in ("auto", "clarabel"):
         solution = solve_qp(P, q, G, h, A, b, method=method)
+        assert solution.method == ("active_set" if method == "auto" else "clarabel")
         if dependent(A):
             assert solution.status in (Status.LICQ_FAILS, Status.LOWER_INFEASIBLE, Status.DEGENERATE)
             continue
@@ -197,3 +200,20 @@ def test_kernel_and_its_uncompiled_twin_agree():
     plain = kernel.solve_dense.py_func(*(blocks[name] for name in BLOCKS))
     np.testing.assert_allclose(compiled[1], plain[1], rtol=1e-14)
     assert (compiled[8] == plain[8]).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_many_rows_enter_and_leave_the_working_set(seed):
+    """Far unconstrained minimum, many rows: partial steps drop rows, equalities never leave; the kernel finishes on its own."""
+    rng = np.random.default_rng(seed)
+    n, m, p = 10, 40, 3
+    B, y = rng.standard_normal((n, n)), rng.standard_normal(n)
+    G, A = rng.standard_normal((m, n)), rng.standard_normal((p, n))
+    blocks = (B @ B.T + np.eye(n), 30 * rng.standard_normal(n), G, G @ y + rng.uniform(0, 1, m), A, A @ y)
+    blocks = ((blocks[0] + blocks[0].T) / 2, *blocks[1:])
+    solution, other = solve_qp(*blocks), solve_qp(*blocks, method="clarabel")
+    assert solution.success and solution.method == "active_set"
+    np.testing.assert_allclose(solution.y, other.y, atol=1e-11)
+    np.testing.assert_allclose(solution.mu, other.mu, atol=1e-9)
+    infeasible = solve_qp(*blocks[:4], np.vstack([A, G[:1] + A[:1]]), np.append(A @ y, blocks[3][0] + A[0] @ y + 0.5))
+    assert infeasible.status is Status.LOWER_INFEASIBLE and infeasible.method == "active_set"
