@@ -166,15 +166,15 @@ def test_wrong_options():
 @pytest.mark.parametrize("method", ["equilibrium", "value_function", "minimax"])
 def test_a_solution_at_zero_where_the_terms_of_g_y_cancel(method):
     """y* = 0 and g_y = H y - (B x + c) with B x = -c of size 1: rounding is 1e-16 though y and g_y are far smaller."""
-    H = 2.0 / 3.0
-    problem = rb.BilevelProblem(
-        n=1, m=1, f=lambda x, y: np.sin(y[0]) + y[0], f_x=lambda x, y: np.zeros(1), f_y=lambda x, y: np.cos(y) + 1,
-        g=lambda x, y: H * y[0] ** 2 / 2 - y[0] * (x[0] / 3 - 0.1), g_x=lambda x, y: -y / 3, g_y=lambda x, y: H * y - (x / 3 - 0.1),
-        g_yy=lambda x, y: H * np.eye(1), g_xy=lambda x, y: -np.eye(1) / 3,
-    )  # fmt: skip
-    result = rb.hypergradient(problem, [0.3], method)
-    assert result.success, result.message
-    assert result.gradient[0] == pytest.approx(1.0, rel=1e-3)
+    for H in np.linspace(0.5, 3.0, 26):
+        problem = rb.BilevelProblem(
+            n=1, m=1, f=lambda x, y: y @ y / 2 + np.sin(y[0]) + x[0] * y[0], f_x=lambda x, y: y.copy(), f_y=lambda x, y: y + np.cos(y) + x,
+            g=lambda x, y: H * y[0] ** 2 / 2 + y[0] ** 2 / 4 - y[0] * (2 * x[0] - 1), g_x=lambda x, y: -2 * y,
+            g_y=lambda x, y: H * y + y / 2 - 2 * x + 1, g_yy=lambda x, y: (H + 0.5) * np.eye(1), g_xy=lambda x, y: -2 * np.eye(1),
+        )  # fmt: skip
+        result = rb.hypergradient(problem, [0.5], method)
+        assert result.success, result.message
+        assert result.gradient[0] == pytest.approx(3.0 / (H + 0.5), rel=1e-3)
 
 
 def test_minimax_gradients_at_any_point():
