@@ -13,6 +13,7 @@ from .oracle_descent import blocc, kornowski
 from .pbgd import pbgd
 from .sequential_qcqp import sequential_qcqp
 from .slsqp import slsqp
+from .stochastic import fsla, saba, soba, stocbio, ttsa
 from .trust_constr import trust_constr
 
 METHODS = {
@@ -34,5 +35,10 @@ METHODS = {
         blocc,
         kornowski,
         sequential_qcqp,
+        soba,
+        saba,
+        fsla,
+        stocbio,
+        ttsa,
     )
 }

@@ -26,6 +26,8 @@ FAMILIES = {
     "parametric_qp": "constrained_quadratic",
     "exponential_lambertw": "constrained_convex",
     "logit_pricing": "constrained_convex",
+    "finite_sum_quadratic": "finite_sum",
+    "finite_sum_logistic": "finite_sum",
 }
 
 #: problems from files, the shipped collection, the matrix form, several followers
