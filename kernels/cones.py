@@ -23,12 +23,11 @@ from numba import njit
 
 @njit(cache=True)
 def nonnegative(u):
-    """z = max(u, 0), d = [u > 0], margin = min |u|; u (k,)."""
-    z, d, margin = np.empty_like(u), np.empty_like(u), np.inf
+    """z = max(u, 0), d = [u > 0], e = 1 - d; u (k,)."""
+    z, d = np.empty_like(u), np.empty_like(u)
     for i in range(u.size):
         z[i], d[i] = (u[i], 1.0) if u[i] > 0.0 else (0.0, 0.0)
-        margin = min(margin, abs(u[i]))
-    return z, d, 1.0 - d, margin
+    return z, d, 1.0 - d
 
 
 @njit(cache=True)

@@ -74,7 +74,7 @@ def test_derivative_against_differences(name):
     for _ in range(60):
         u = r.standard_normal(size) * np.exp(r.standard_normal())
         at, h = project_dual(u, cones), 1e-3
-        if at.margin < 0.1:
+        if min(at.cone_margin, np.abs(u).min() if cones.nonneg else 1.0) < 0.1:
             continue
         checked += 1
         shifted = {k: np.array([project_dual(u + k * h * e, cones).z for e in np.eye(size)]) for k in (-3, -2, -1, 1, 2, 3)}
@@ -164,8 +164,6 @@ def test_power_against_mpmath():
 @pytest.mark.parametrize(
     "u,cones,margin",
     [
-        ([0.0, 2.0], Cones(nonneg=2), 0.0),
-        ([3e-9, 2.0], Cones(nonneg=2), 3e-9),
         ([5.0, 3.0, 4.0], Cones(soc=(3,)), 0.0),
         ([6.0, 3.0, 4.0], Cones(soc=(3,)), 0.5**0.5),
         ([1.0, 0.0, 0.0], Cones(psd=(2,)), 0.0),
@@ -174,14 +172,14 @@ def test_power_against_mpmath():
 )
 def test_margin(u, cones, margin):
     at = project_dual(np.array(u), cones)
-    assert at.margin == pytest.approx(margin, abs=1e-15)
+    assert at.cone_margin == pytest.approx(margin, abs=1e-15)
 
 
 def test_margin_is_a_distance_for_exponential_cones():
     """Far along the surface (a saturated logistic term) the margin stays of order one: no false alarm."""
     s, z = np.array([-60.0, 1.0, np.exp(-60.0)]), np.exp(-60.0) * np.array([-1.0, -1 - 60.0, np.exp(60.0)])
     at = project_dual(z - s, Cones(exp=1))
-    assert at.margin > 0.5
+    assert at.cone_margin > 0.5
 
 
 @pytest.mark.parametrize("name", ["soc5", "psd3", "exp", "power4"])

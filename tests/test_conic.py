@@ -162,3 +162,13 @@ def test_large_sparse_program():
         other = conic.system(program, at, method).checked_adjoint(v)
         assert other[1].success
         np.testing.assert_allclose(other[0][0], direct[0][0], atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e6])
+def test_margin_does_not_depend_on_the_scale_of_a_row(scale):
+    """min (x - 1)^2 / 2 s.t. scale x >= 0: slack 1 in x, multiplier 0; and s.t. scale x <= scale / 2: multiplier 1/2 on x."""
+    A = sparse.csc_array([[-scale], [scale]])
+    program = ConeProgram(sparse.csc_array(np.eye(1)), -np.ones(1), A, np.array([0.0, 0.5 * scale]), Cones(nonneg=2))
+    answer = conic.clarabel(program)
+    point, _ = conic.polish(program, answer.x, answer.z)
+    assert point.margin == pytest.approx(0.5, rel=1e-9)

@@ -8,6 +8,7 @@ the active rows. The best iterate is kept, and its residual is measured, never a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,29 +40,47 @@ class Point:
     def s(self):
         return self.at.z - self.u
 
+    @cached_property
+    def margins(self):
+        """(k,): max(z_i |a_i|, s_i / |a_i|) for nonnegative rows a_i, so that scaling a row changes nothing; inf elsewhere."""
+        cones, A = self.program.cones, self.program.A
+        rows = slice(cones.zero, cones.zero + cones.nonneg)
+        norms = np.sqrt(np.bincount(A.indices, A.data * A.data, A.shape[0]))[rows]
+        norms = np.where(norms > 0.0, norms, 1.0)
+        margins = np.full(self.u.size, np.inf)
+        margins[rows] = np.maximum(self.z[rows] * norms, self.s[rows] / norms)
+        return margins
+
+    @property
+    def margin(self):
+        """Distance from a point where the solution is not differentiable; 0 where strict complementarity fails."""
+        return min(float(self.margins.min(initial=np.inf)), self.at.cone_margin)
+
 
 def optimality(program, x, u, at):
-    """F = (Px + A'z + q, Ax + z - u - b)."""
-    return program.P @ x + program.A.T @ at.z + program.q, program.A @ x + at.z - u - program.b
+    """(F_x, F_u) = (Px + A'z + q, Ax + z - u - b), and whether each entry is at the rounding level of its own terms."""
+    Px, Az, Ax, s = program.P @ x, program.A.T @ at.z, program.A @ x, at.z - u
+    F_x, F_u = Px + Az + program.q, Ax + s - program.b
+    level_x = np.abs(Px) + np.abs(Az) + np.abs(program.q)
+    level_u = np.abs(Ax) + np.abs(s) + np.abs(program.b)
+    settled = (np.abs(F_x) <= 4 * EPS * level_x).all() and (np.abs(F_u) <= 4 * EPS * level_u).all()
+    return (F_x, F_u), bool(settled)
 
 
 def polish(program, x, z, method="auto", steps=STEPS):
     """(best `Point` met by Newton from a solver's x (n,) and z (k,), the last `System` used if it is still that point's, or None)."""
-    u = z - (program.b - program.A @ x)
-    F, best = _at(program, x, u, 0)
-    first, used, at = best.residual, None, best.at
+    F, settled, point = _at(program, x, z - (program.b - program.A @ x), 0)
+    best, first, used = point, point.residual, None
     for step in range(1, steps + 1):
-        if best.residual <= 2 * EPS * (1.0 + np.abs(x).max(initial=0.0) + np.abs(u).max(initial=0.0)) or not np.isfinite(best.residual):
+        if settled or not np.isfinite(point.residual):
             break
-        last = best.residual
-        if used is None or not _same(used.at, at):
-            used = system(program, at, method)
+        if used is None or not _same(used.at, point.at):
+            used = system(program, point.at, method)
         dx, du = used.tangent(-F[0], -F[1])
-        x, u = x + dx, u + du
-        if not (np.isfinite(x).all() and np.isfinite(u).all()):
+        if not (np.isfinite(dx).all() and np.isfinite(du).all()):
             break
-        F, point = _at(program, x, u, step)
-        at = point.at
+        last = point.residual
+        F, settled, point = _at(program, point.x + dx, point.u + du, step)
         if point.residual < best.residual:
             best = point
         if point.residual > 0.5 * last and best.residual <= 1e-12 * program.scale:
@@ -70,12 +89,12 @@ def polish(program, x, z, method="auto", steps=STEPS):
 
 
 def _at(program, x, u, step):
-    """(F, Point) at (x, u)."""
+    """(F, settled, Point) at (x, u)."""
     at = project_dual(u, program.cones)
-    F = optimality(program, x, u, at)
+    F, settled = optimality(program, x, u, at)
     size = max(np.abs(part).max(initial=0.0) for part in F)
     size = float(size) if np.isfinite(size) else np.inf
-    return F, Point(program, x, u, at, size, size, step)
+    return F, settled, Point(program, x, u, at, size, size, step)
 
 
 def _same(a, b):

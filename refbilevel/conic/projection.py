@@ -16,7 +16,7 @@ from ..kernels import cones as kernels
 class Projection:
     """z (k,), eigenvalues d (k,) and e = 1 - d, Q' sparse (k, k) or None for the identity, and the margin.
 
-    `margins` (k,) is |u_i| for nonnegative rows and inf elsewhere, `cone_margin` the least over the other cones.
+    `cone_margin` is the distance from u to a kink over the cones that are neither zero nor nonnegative.
     """
 
     z: np.ndarray
@@ -24,12 +24,6 @@ class Projection:
     e: np.ndarray
     Q_transpose: Any
     cone_margin: float
-    margins: np.ndarray
-
-    @property
-    def margin(self):
-        """Distance from u to the points where Pi is not differentiable."""
-        return min(float(self.margins.min(initial=np.inf)), self.cone_margin)
 
     def held(self, rows, choice):
         """This projection with d = choice (0 or 1) on weakly active nonnegative rows: another element of the Clarke Jacobian."""
@@ -53,10 +47,8 @@ class Projection:
 def project_dual(u, cones):
     """The `Projection` of u (k,) on K*."""
     z, d, e = u.copy(), np.ones_like(u), np.zeros_like(u)
-    margins = np.full(u.size, np.inf)
     start, stop = cones.zero, cones.zero + cones.nonneg
-    z[start:stop], d[start:stop], e[start:stop], _ = kernels.nonnegative(u[start:stop])
-    margins[start:stop] = np.abs(u[start:stop])
+    z[start:stop], d[start:stop], e[start:stop] = kernels.nonnegative(u[start:stop])
     margin, blocks = np.inf, [np.ones(stop)]
     for size, kernel, data in _families(cones):
         start, stop = stop, stop + size
@@ -67,7 +59,7 @@ def project_dual(u, cones):
     if len(blocks) > 1:
         indices, indptr = _pattern(cones)
         Q_transpose = sparse.csc_array((np.concatenate(blocks), indices, indptr), shape=(u.size, u.size))
-    return Projection(z, d, e, Q_transpose, margin, margins)
+    return Projection(z, d, e, Q_transpose, margin)
 
 
 @lru_cache(maxsize=64)

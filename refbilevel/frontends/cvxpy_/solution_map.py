@@ -98,7 +98,7 @@ class SolutionMap:
     def branches(self, x, lower, y_bar):
         """(2^w, n): (dy/dx)' y_bar for every choice at the w weakly active rows, w <= BRANCHES; None where more, or cones, are at a kink."""
         state, _ = self._state(x, lower)
-        weak = np.flatnonzero(state.point.at.margins <= self._weak(state.point.program))
+        weak = np.flatnonzero(state.point.margins <= self._weak(state.point.program))
         if not 0 < weak.size <= BRANCHES or state.point.at.cone_margin <= self._weak(state.point.program):
             return None
         x_bar, found = self._y_transpose(y_bar), []
@@ -152,7 +152,7 @@ class SolutionMap:
         mu = z[c.mu_index] * c.mu_sign
         solution = LowerSolution(
             y=self._y(point.x), mu=mu, nu=z[c.nu_index] * c.nu_sign, residual=point.residual, active=mu > s[c.mu_index],
-            margin=float(point.at.margin), iterations=answer.iterations + point.steps, status=status, detail=detail, method="cvxpy",
+            margin=point.margin, iterations=answer.iterations + point.steps, status=status, detail=detail, method="cvxpy",
             residual_before=point.residual_before, factor=State(self, np.array(x), point, system), solvers=(answer.solver, "polish"),
         )  # fmt: skip
         direction = self._flat_direction(point, system) if status.success else None
@@ -163,7 +163,7 @@ class SolutionMap:
 
     def _flat_direction(self, point, system):
         """A unit direction in y along which the lower solution can move, or None."""
-        if point.at.margin <= self._weak(point.program) or system.null_space is None:
+        if point.margin <= self._weak(point.program) or system.null_space is None:
             return None
         moves = self._y_of_columns(system.null_space)
         norms = np.linalg.norm(moves, axis=0)
@@ -221,8 +221,8 @@ class SolutionMap:
             if self._flat_direction(point, system) is not None:
                 return replace(record, status=Status.NONUNIQUE)
             return record
-        if point.at.margin <= self._weak(point.program):
-            detail = f"The margin is {point.at.margin:.1e}."
+        if point.margin <= self._weak(point.program):
+            detail = f"The margin is {point.margin:.1e}."
             return replace(record, status=Status.DEGENERATE, detail=detail)
         if system.factor.singular and not self._follows(x, point, system):
             detail = "Dependent constraints move apart with x, or an epigraph is slack, so y* has only one-sided derivatives."

@@ -95,7 +95,8 @@ def _functions(constraint):
     if kind == "Zero":
         return [("H", args[0], 1.0)]
     if kind == "SOC":
-        return [("G", cp.norm(args[1], 2, axis=0 if args[1].ndim > 1 and constraint.axis == 0 else None if args[1].ndim < 2 else 1) - args[0], 1.0)]
+        axis = None if args[1].ndim < 2 else constraint.axis
+        return [("G", cp.norm(args[1], 2, axis=axis) - args[0], 1.0)]
     if kind == "PSD":
         return [("G", cp.lambda_max(-0.5 * (args[0] + args[0].T)), 1.0)]
     if kind == "ExpCone":
