@@ -1,10 +1,10 @@
 """The conformance kit: is a hypergradient right, by how many digits, and if not, what does it look like?
 
-    from refbilevel.validation import parametrize_with_checks
+from refbilevel.validation import parametrize_with_checks
 
-    @parametrize_with_checks("mylib.bilevel:hypergradient", adapter="torch", classes=["smooth", "qp"], level=2)
-    def test_conformance(check):
-        check()
+@parametrize_with_checks("mylib.bilevel:hypergradient", adapter="torch", classes=["smooth", "qp"], level=2)
+def test_conformance(check):
+    check()
 """
 
 from importlib import import_module as _import_module

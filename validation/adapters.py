@@ -254,7 +254,9 @@ class Implementation:
         except (TypeError, ValueError, RuntimeError) as error:
             return Answer(raw=raw, error=error, visited=tuple(visited), calls=notes.calls)
         success = getattr(raw, "success", None)
-        return Answer(vector, raw, None, (), tuple(visited), None if success is None else bool(success), str(getattr(raw, "status", "")), notes.calls)
+        return Answer(
+            vector, raw, None, (), tuple(visited), None if success is None else bool(success), str(getattr(raw, "status", "")), notes.calls
+        )
 
     def with_options(self, **options):
         """The same implementation called with further keyword arguments (and a fresh memory)."""
@@ -278,9 +280,17 @@ def implementation(target, adapter="numpy", required=None, **protocols):
     for name in protocols:
         if name not in PROTOCOLS:
             raise unknown("protocol", name, PROTOCOLS)
-    label = target if isinstance(target, str) else f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+    label = (
+        target
+        if isinstance(target, str)
+        else f"{getattr(target, '__module__', '?')}:{getattr(target, '__qualname__', type(target).__name__)}"
+    )
     found = resolve(target) if isinstance(target, str) else target
-    offered = {name: getattr(found, name, None) for name in PROTOCOLS} if not callable(found) or hasattr(found, "hypergradient") else {"hypergradient": found}
+    offered = (
+        {name: getattr(found, name, None) for name in PROTOCOLS}
+        if not callable(found) or hasattr(found, "hypergradient")
+        else {"hypergradient": found}
+    )
     offered |= {name: resolve(p) if isinstance(p, str) else p for name, p in protocols.items() if p is not None}
     if not callable(offered.get("hypergradient")):
         raise ArgumentError(f"{label} must be a callable (problem, x) -> (n,), or have a method hypergradient")

@@ -3,8 +3,9 @@
     {"schema": "refbilevel-answers/1", "implementation": "MyLib.jl 0.3",
      "answers": {"ridge/lower/1": {"gradient": [0.25, -1.5], "y": [...], "status": "converged"}, ...}}
 
-An entry may also be the gradient's list alone; one without gradient and status counts as not answered. `y` (the lower solution used) helps the diagnosis; `status` other than
-"converged" or "certified" counts as a signal at faults. JSON's missing numbers may be written null, "NaN" or "inf".
+An entry may also be the gradient's list alone; one without gradient and status counts as not answered. `y` (the lower
+solution used) helps the diagnosis; a `status` other than "converged" or "certified" counts as a signal at faults. JSON's missing
+numbers may be written null, "NaN" or "inf".
 """
 
 from __future__ import annotations

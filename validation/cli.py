@@ -77,9 +77,17 @@ def run_check(arguments):
     target = read_answers(arguments.answers) if arguments.answers else arguments.target
     expected = read_xfails(arguments.xfails) if arguments.xfails else None
     report = check_implementation(
-        target, adapter=arguments.adapter, classes=arguments.classes, level=arguments.level, checks=arguments.checks, expected_failures=expected,
-        digits=arguments.digits, laws=dict(arguments.law), difficulty=arguments.difficulty, progress=None if arguments.quiet else progress(),
-    )  # fmt: skip
+        target,
+        adapter=arguments.adapter,
+        classes=arguments.classes,
+        level=arguments.level,
+        checks=arguments.checks,
+        expected_failures=expected,
+        digits=arguments.digits,
+        laws=dict(arguments.law),
+        difficulty=arguments.difficulty,
+        progress=None if arguments.quiet else progress(),
+    )
     for path in arguments.report:
         report.write(path)
     if arguments.badge:
@@ -145,7 +153,10 @@ def run_shrink(arguments):
         return 1
     if arguments.output:
         Path(arguments.output).write_text(found.script, encoding="utf-8")
-        print(f"{arguments.output}: n = {found.case.problem.n}, m = {found.case.problem.m}, {found.digits:.1f} digits; looks like: {found.diagnosis}")
+        print(
+            f"{arguments.output}: n = {found.case.problem.n}, m = {found.case.problem.m}, {found.digits:.1f} digits; "
+            f"looks like: {found.diagnosis}"
+        )
     else:
         print(found.script)
     return 0

@@ -1,6 +1,6 @@
 """The doors: one plan of checks, run by a decorator, by a function, by the command line.
 
-    plan(implementation, classes, level)  ->  [BoundCheck]  ->  [Outcome]  ->  ConformanceReport
+plan(implementation, classes, level)  ->  [BoundCheck]  ->  [Outcome]  ->  ConformanceReport
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from ..errors import ArgumentError, unknown
 from .adapters import implementation as as_implementation
-from .cases import class_names
 from .cases import cases as certified
+from .cases import class_names
 from .checks import CHECKS, LEVELS
 from .failure import CheckFailure, Measured, Skip
 from .outcome import Outcome
@@ -60,7 +60,9 @@ class BoundCheck:
         except CheckFailure as failure:
             return Outcome.of(self, "expected" if self.expected else "failed", str(failure), failure.measured, failure.diagnosis)
         if self.expected:
-            return Outcome.of(self, "failed", f"passes, although declared to fail ({self.expected}); remove it from expected_failures", measured)
+            return Outcome.of(
+                self, "failed", f"passes, although declared to fail ({self.expected}); remove it from expected_failures", measured
+            )
         return Outcome.of(self, "passed", "", measured)
 
 
@@ -92,8 +94,19 @@ def chosen_checks(level, checks=None):
     return [c for c in CHECKS.values() if any(matches(name, c.name) for name in names)]
 
 
-def plan(target, adapter="numpy", classes="all", level=1, checks=None, expected_failures=None, protocols=None, digits=None, laws=None,
-         cases=None, difficulty=None):  # fmt: skip
+def plan(
+    target,
+    adapter="numpy",
+    classes="all",
+    level=1,
+    checks=None,
+    expected_failures=None,
+    protocols=None,
+    digits=None,
+    laws=None,
+    cases=None,
+    difficulty=None,
+):
     """The `BoundCheck`s to run, in the order of the levels.
 
     Parameters
@@ -143,8 +156,9 @@ def _sampled(check, instances):
     return [case for case in suitable if first[case.klass] is case]
 
 
-def check_implementation(target, *, adapter="numpy", classes="all", level=1, checks=None, expected_failures=None, on_fail="record", progress=None,
-                         **options):  # fmt: skip
+def check_implementation(
+    target, *, adapter="numpy", classes="all", level=1, checks=None, expected_failures=None, on_fail="record", progress=None, **options
+):
     """Run the checks and return a `ConformanceReport`.
 
     Parameters
@@ -201,4 +215,3 @@ def parametrize_with_checks(target, *, adapter="numpy", classes="all", level=1, 
         marks = [pytest.mark.xfail(reason=bound.expected, strict=True, raises=CheckFailure)] if bound.expected else []
         parameters.append(pytest.param(bound, id=bound.id, marks=marks))
     return pytest.mark.parametrize("check", parameters)
-

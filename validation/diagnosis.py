@@ -156,7 +156,13 @@ def _match(evidence, mutants, points):
     if not scores:
         return Diagnosis("", "no formula applies", instances=len(evidence))
     best = scores[0]
-    twins = [s for s in scores[1:] if s.digits > best.digits - LEAD and len(s.answers) == len(evidence) and all(map(_same, s.answers, best.answers, (e.case for e in evidence)))]
+    twins = [
+        s
+        for s in scores[1:]
+        if s.digits > best.digits - LEAD
+        and len(s.answers) == len(evidence)
+        and all(map(_same, s.answers, best.answers, (e.case for e in evidence)))
+    ]
     right = min(_agreement(e.gradient, t, e.case) for e, t in zip(evidence, truths))
     if right >= ENOUGH and right > best.digits - LEAD:
         return Diagnosis("", f"the correct formula, to {right:.1f} digits", digits=right, instances=len(evidence))
@@ -179,7 +185,9 @@ def _truth(case, y):
 def _unconverged_solve(evidence, mutants):
     """Name what was done at the unconverged y: the right formula, a reverse pass, a mutant, or only that y is wrong."""
     residual = max(np.linalg.norm(e.y - e.case.y) / max(1.0, np.linalg.norm(e.case.y)) for e in evidence)
-    start = f"unconverged inner solve: the y used is off by up to {residual:.1e}" + " (the inner iteration diverges somewhere)" * bool(residual > 1e2)
+    start = f"unconverged inner solve: the y used is off by up to {residual:.1e}" + " (the inner iteration diverges somewhere)" * bool(
+        residual > 1e2
+    )
     implicit = min(digits(e.gradient, reference_gradient(e.case.problem, e.case.x, e.y, e.case.mu, e.case.nu)) for e in evidence)
     if implicit >= ENOUGH:
         return Diagnosis("unconverged_lower", f"{start}; the formula is right at that y", implicit, instances=len(evidence))

@@ -89,8 +89,17 @@ def moved(case, x):
         return None
     s = system(case.problem, x, near.y, near.mu, near.nu)
     v = solve(s.K.T, s.r)
-    return replace(case, id=f"{case.id}@{np.linalg.norm(x - case.x):.3e}", x=x, y=near.y, mu=near.mu, nu=near.nu, reference=s.with_adjoint(v),
-                   direct=s.f_x, indirect_scale=float(np.linalg.norm(s.C, 2) * np.linalg.norm(v)))  # fmt: skip
+    return replace(
+        case,
+        id=f"{case.id}@{np.linalg.norm(x - case.x):.3e}",
+        x=x,
+        y=near.y,
+        mu=near.mu,
+        nu=near.nu,
+        reference=s.with_adjoint(v),
+        direct=s.f_x,
+        indirect_scale=float(np.linalg.norm(s.C, 2) * np.linalg.norm(v)),
+    )
 
 
 def jacobian(case):

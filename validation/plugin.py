@@ -109,7 +109,9 @@ def _outcome(bound, excinfo):
     from .outcome import Outcome
 
     if excinfo is None:
-        return Outcome.of(bound, "failed" if bound.expected else "passed", "passes, although declared to fail" * bool(bound.expected), bound.measured)
+        return Outcome.of(
+            bound, "failed" if bound.expected else "passed", "passes, although declared to fail" * bool(bound.expected), bound.measured
+        )
     if isinstance(excinfo.value, CheckFailure):
         failure = excinfo.value
         return Outcome.of(bound, "expected" if bound.expected else "failed", str(failure), failure.measured, failure.diagnosis)

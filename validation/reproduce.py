@@ -38,7 +38,11 @@ def reproduce(id, target, adapter="numpy", **options):
     name, case_id = parse(id)
     check, case, tested = CHECKS[name], load_case(case_id), implementation(target, adapter, **options)
     shown = check.change(case) if check.change else case
-    lines = [f"{name} on {shown.id}: {case.description}", f"x         = {_text(shown.x)}", f"certified = {_text(shown.reference)}  ({shown.expected_status})"]
+    lines = [
+        f"{name} on {shown.id}: {case.description}",
+        f"x         = {_text(shown.x)}",
+        f"certified = {_text(shown.reference)}  ({shown.expected_status})",
+    ]
     try:
         answer = tested.answer(shown)
         lines.append(f"answered  = {_text(answer.vector) if answer.error is None else repr(answer.error)}")
@@ -51,4 +55,6 @@ def reproduce(id, target, adapter="numpy", **options):
 
 
 def _text(vector):
-    return "none (see the status)" if vector is None else np.array2string(np.asarray(vector), precision=16, max_line_width=160, threshold=20)
+    return (
+        "none (see the status)" if vector is None else np.array2string(np.asarray(vector), precision=16, max_line_width=160, threshold=20)
+    )

@@ -73,9 +73,20 @@ def case_of(small):
 
         constraints = Constraints(p=p, p_x=lambda x, y: -B[None], p_y=lambda x, y: G[None], linear=True)
     problem = BilevelProblem(
-        n=n, m=m, f=f, f_x=lambda x, y: a, f_y=lambda x, y: y - t, g=g, g_x=lambda x, y: C @ y, g_y=lambda x, y: H @ y + x @ C + b, g_yy=lambda x, y: H,
-        g_xy=lambda x, y: C, f_yy=lambda x, y: np.eye(m), constraints=constraints, name="small",
-    )  # fmt: skip
+        n=n,
+        m=m,
+        f=f,
+        f_x=lambda x, y: a,
+        f_y=lambda x, y: y - t,
+        g=g,
+        g_x=lambda x, y: C @ y,
+        g_y=lambda x, y: H @ y + x @ C + b,
+        g_yy=lambda x, y: H,
+        g_xy=lambda x, y: C,
+        f_yy=lambda x, y: np.eye(m),
+        constraints=constraints,
+        name="small",
+    )
     return _certified(problem, Functions(f, g, p), small, mu)
 
 
@@ -88,8 +99,25 @@ def _certified(problem, functions, small, mu):
     reference = s.with_adjoint(v)
     size = np.linalg.norm(s.f_x) + scale
     lost = np.log10(max(condition, 1.0) * max(1.0, size / (np.linalg.norm(reference) or 1.0)))
-    return Case("small/lower/1", "small", "lower", problem, functions, small.x, reference, small.y, mu, np.zeros(0), "converged", condition,
-                15.95 - lost, s.f_x, scale, frozenset({"small"}), "a quadratic program of small integers")  # fmt: skip
+    return Case(
+        "small/lower/1",
+        "small",
+        "lower",
+        problem,
+        functions,
+        small.x,
+        reference,
+        small.y,
+        mu,
+        np.zeros(0),
+        "converged",
+        condition,
+        15.95 - lost,
+        s.f_x,
+        scale,
+        frozenset({"small"}),
+        "a quadratic program of small integers",
+    )
 
 
 def smalls(constrained=False, largest=3):
@@ -153,7 +181,9 @@ def shrink(target, adapter="numpy", classes="all", max_examples=100, **options):
 
 def _find(tested, constrained, max_examples):
     hypothesis = require("hypothesis", "test", "shrink")
-    settings = hypothesis.settings(max_examples=max_examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck))
+    settings = hypothesis.settings(
+        max_examples=max_examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
+    )
     for largest in (1, 2, 3):  # the smallest sizes first: hypothesis shrinks numbers better than shapes
         try:
             return hypothesis.find(smalls(constrained, largest), lambda small: fails(tested, case_of(small)), settings=settings)
@@ -197,18 +227,26 @@ def _head(tested, case, answer, found):
 
 def _import_lines(tested):
     module, _, name = tested.name.partition(":")
-    return [f"from {module.removesuffix('.py')} import {name.split('.')[0]}"] if name.isidentifier() or "." in name else [f"# {tested.name}"]
+    return (
+        [f"from {module.removesuffix('.py')} import {name.split('.')[0]}"] if name.isidentifier() or "." in name else [f"# {tested.name}"]
+    )
 
 
 def small_script(tested, case, small, answer, found):
     """About a dozen lines that build the problem by hand and print both answers."""
     head, got = _head(tested, case, answer, found)
     adapter = tested.adapter.name
-    lines = [*head, {"torch": "import torch", "jax": 'import jax\n\njax.config.update("jax_enable_x64", True)'}.get(adapter, "import numpy as np")]
+    lines = [
+        *head,
+        {"torch": "import torch", "jax": 'import jax\n\njax.config.update("jax_enable_x64", True)'}.get(adapter, "import numpy as np"),
+    ]
     make = {"torch": "torch.tensor({}, dtype=torch.float64)", "jax": "jax.numpy.array({})"}.get(adapter, "np.array({})").format
     lines += ["import refbilevel as rb"] if adapter == "numpy" else ["from refbilevel.validation.adapters import FrameworkProblem"]
     lines += [*_import_lines(tested), ""]
-    lines += [f"H, C = {make(_array(small.H))}, {make(_array(small.C))}", f"b, t, a = {make(_array(small.b))}, {make(_array(small.t))}, {make(_array(small.a))}"]
+    lines += [
+        f"H, C = {make(_array(small.H))}, {make(_array(small.C))}",
+        f"b, t, a = {make(_array(small.b))}, {make(_array(small.t))}, {make(_array(small.a))}",
+    ]
     lines += [f"x = {make(_array(small.x))}" + (".requires_grad_()" if adapter == "torch" else "")]
     if small.row is not None:
         lines += [f"G, B, h = {make(_array(small.row[0]))}, {make(_array(small.row[1]))}, {small.h}  # G y - B x <= h"]
@@ -219,9 +257,14 @@ def small_script(tested, case, small, answer, found):
 
 
 def _numpy_problem(case, small, functions):
-    rows = "" if small.row is None else (
-        "\n    constraints=rb.Constraints(p=lambda x, y: np.array([G @ y - B @ x - h]), p_x=lambda x, y: -B[None], p_y=lambda x, y: G[None], linear=True),"
-    )  # fmt: skip
+    rows = (
+        ""
+        if small.row is None
+        else (
+            "\n    constraints=rb.Constraints(p=lambda x, y: np.array([G @ y - B @ x - h]),"
+            " p_x=lambda x, y: -B[None], p_y=lambda x, y: G[None], linear=True),"
+        )
+    )
     return [
         f"problem = rb.BilevelProblem(\n    n={case.problem.n}, m={case.problem.m}, {functions},",
         "    f_x=lambda x, y: a, f_y=lambda x, y: y - t, g_x=lambda x, y: C @ y, g_y=lambda x, y: H @ y + x @ C + b,",
@@ -239,5 +282,14 @@ def case_script(tested, case, answer, found):
     """A script around a certified case, for failures that no small quadratic program shows."""
     head, got = _head(tested, case, answer, found)
     call = f'implementation("{tested.name}", adapter="{tested.adapter.name}").answer(case).vector'
-    return "\n".join([*head, "from refbilevel.validation import implementation, load_case", "", f'case = load_case("{case.id}")  # {case.description}',
-                      'print("certified", case.reference)', f'print("answered ", {call})  # {got}', ""])  # fmt: skip
+    return "\n".join(
+        [
+            *head,
+            "from refbilevel.validation import implementation, load_case",
+            "",
+            f'case = load_case("{case.id}")  # {case.description}',
+            'print("certified", case.reference)',
+            f'print("answered ", {call})  # {got}',
+            "",
+        ]
+    )

@@ -34,12 +34,20 @@ class Change:
         full = self._completed(case)
         condition = case.condition * np.linalg.cond(full.Y) ** 2
         return replace(
-            case, id=f"{case.id}+{name}", problem=full._problem(case.problem), functions=full._functions(case.functions),
-            x=np.linalg.solve(full.X, case.x), y=np.linalg.solve(full.Y, case.y), mu=full._mu(case.mu), nu=full.b * np.linalg.solve(full.S.T, case.nu),
-            reference=full.a * full.X.T @ case.reference, direct=full.a * full.X.T @ case.direct, condition=condition,
+            case,
+            id=f"{case.id}+{name}",
+            problem=full._problem(case.problem),
+            functions=full._functions(case.functions),
+            x=np.linalg.solve(full.X, case.x),
+            y=np.linalg.solve(full.Y, case.y),
+            mu=full._mu(case.mu),
+            nu=full.b * np.linalg.solve(full.S.T, case.nu),
+            reference=full.a * full.X.T @ case.reference,
+            direct=full.a * full.X.T @ case.direct,
+            condition=condition,
             indirect_scale=abs(full.a) * np.linalg.norm(full.X, 2) * case.indirect_scale,
             attainable_digits=case.attainable_digits - 2 * np.log10(np.linalg.cond(full.Y)),
-        )  # fmt: skip
+        )
 
     def _completed(self, case):
         sizes = {"X": case.problem.n, "Y": case.problem.m, "R": case.mu.size, "S": case.nu.size}
@@ -63,8 +71,14 @@ class Change:
 
         oracles = {}
         for letter, scale in (("f", a), ("g", b)):
-            for suffix, left, right, shape in (("", None, None, None), ("_x", X, None, (n,)), ("_y", Y, None, (m,)), ("_xx", X, X, (n, n)),
-                                               ("_xy", X, Y, (n, m)), ("_yy", Y, Y, (m, m))):  # fmt: skip
+            for suffix, left, right, shape in (
+                ("", None, None, None),
+                ("_x", X, None, (n,)),
+                ("_y", Y, None, (m,)),
+                ("_xx", X, X, (n, n)),
+                ("_xy", X, Y, (n, m)),
+                ("_yy", Y, Y, (m, m)),
+            ):
                 oracles[letter + suffix] = at(getattr(old, letter + suffix), scale, left, right, shape)
         return BilevelProblem(n=n, m=m, **oracles, constraints=self._constraints(old), name=old.name)
 
@@ -76,8 +90,12 @@ class Change:
         if c.p is not None or self.row is not None:
             extra, k = self.row, len(R)
             rows["p"] = lambda x, y: np.append(R @ c.p(X @ x, Y @ y), [] if extra is None else extra @ y - self.offset)
-            rows["p_x"] = lambda x, y: np.vstack([R @ dense(c.p_x(X @ x, Y @ y), (k, old.n)) @ X, np.zeros((int(extra is not None), old.n))])
-            rows["p_y"] = lambda x, y: np.vstack([R @ dense(c.p_y(X @ x, Y @ y), (k, old.m)) @ Y, np.zeros((0, old.m)) if extra is None else extra[None]])
+            rows["p_x"] = lambda x, y: np.vstack(
+                [R @ dense(c.p_x(X @ x, Y @ y), (k, old.n)) @ X, np.zeros((int(extra is not None), old.n))]
+            )
+            rows["p_y"] = lambda x, y: np.vstack(
+                [R @ dense(c.p_y(X @ x, Y @ y), (k, old.m)) @ Y, np.zeros((0, old.m)) if extra is None else extra[None]]
+            )
         if c.q is not None:
             rows["q"] = lambda x, y: S @ c.q(X @ x, Y @ y)
             rows["q_x"] = lambda x, y: S @ dense(c.q_x(X @ x, Y @ y), (len(S), old.n)) @ X

@@ -319,7 +319,10 @@ PROOFS = {
     "chain_rule": [vjp_of(lambda v, u: 0.5 * v)],
     "linear_pullback": [vjp_of(lambda v, u: v * (1 + (np.linalg.norm(u) > 4))), vjp_of(lambda v, u: v if u.any() else v + 1.0)],
     "curl": [rotational],
-    **{f"fault[{code}]": [silent] for code in ("lower_infeasible", "lower_unbounded", "degenerate", "licq_fails", "undefined", "minimum_norm", "nonunique")},
+    **{
+        f"fault[{code}]": [silent]
+        for code in ("lower_infeasible", "lower_unbounded", "degenerate", "licq_fails", "undefined", "minimum_norm", "nonunique")
+    },
     "fault[ill_conditioned]": [silent],
     **{f"fault[x_{kind}]": [silent] for kind in ("wrong_length", "matrix", "empty", "complex", "text", "nan", "infinite")},
     **{f"fault[x_{kind}]": [refuses(kind)] for kind in ("list", "integers", "single")},
@@ -336,4 +339,3 @@ PROOFS = {
 }
 #: checks of statuses that no certified case carries at present
 WITHOUT_CASES = {"fault[not_a_minimum]", "fault[nonfinite]"}
-

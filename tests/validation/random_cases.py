@@ -29,7 +29,9 @@ def random_case(kind, seed):
         h[active] *= np.sign(mu)
         mu = np.abs(mu)
     h[~active] = G[~active] @ y + 1.0
-    return record(f"{kind}/average/{seed}", H, C, b, t, a, x, G, h, gradient, y, np.concatenate([mu, np.zeros((~active).sum())]), condition, scale)
+    return record(
+        f"{kind}/average/{seed}", H, C, b, t, a, x, G, h, gradient, y, np.concatenate([mu, np.zeros((~active).sum())]), condition, scale
+    )
 
 
 def hessian(kind, rng, m):
@@ -59,11 +61,40 @@ def truth(H, C, b, t, a, x, G, h=None):
 
 def record(id, H, C, b, t, a, x, G, h, gradient, y, mu, condition, scale):
     n, m = C.shape
-    rows = Constraints(p=lambda x, y: G @ y - h, p_x=lambda x, y: np.zeros((len(h), n)), p_y=lambda x, y: G, linear=True) if len(G) else None
+    rows = (
+        Constraints(p=lambda x, y: G @ y - h, p_x=lambda x, y: np.zeros((len(h), n)), p_y=lambda x, y: G, linear=True) if len(G) else None
+    )
     problem = BilevelProblem(
-        n=n, m=m, f=lambda x, y: 0.5 * (y - t) @ (y - t) + a @ x, f_x=lambda x, y: a, f_y=lambda x, y: y - t, g=lambda x, y: 0.5 * y @ H @ y + x @ C @ y + b @ y,
-        g_x=lambda x, y: C @ y, g_y=lambda x, y: H @ y + x @ C + b, g_yy=lambda x, y: H, g_xy=lambda x, y: C, f_yy=lambda x, y: np.eye(m), constraints=rows,
-    )  # fmt: skip
+        n=n,
+        m=m,
+        f=lambda x, y: 0.5 * (y - t) @ (y - t) + a @ x,
+        f_x=lambda x, y: a,
+        f_y=lambda x, y: y - t,
+        g=lambda x, y: 0.5 * y @ H @ y + x @ C @ y + b @ y,
+        g_x=lambda x, y: C @ y,
+        g_y=lambda x, y: H @ y + x @ C + b,
+        g_yy=lambda x, y: H,
+        g_xy=lambda x, y: C,
+        f_yy=lambda x, y: np.eye(m),
+        constraints=rows,
+    )
     lost = np.log10(condition) + np.log10((np.linalg.norm(a) + scale) / np.linalg.norm(gradient))
-    return Case(id, id.split("/")[0], "average", problem, Functions(problem.f, problem.g), x, gradient, y, mu, np.zeros(0), "converged", condition,
-                15.95 - lost, a, scale, frozenset(), "random")  # fmt: skip
+    return Case(
+        id,
+        id.split("/")[0],
+        "average",
+        problem,
+        Functions(problem.f, problem.g),
+        x,
+        gradient,
+        y,
+        mu,
+        np.zeros(0),
+        "converged",
+        condition,
+        15.95 - lost,
+        a,
+        scale,
+        frozenset(),
+        "random",
+    )

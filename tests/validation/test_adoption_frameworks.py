@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TORCH = '''
+TORCH = """
 import torch
 
 def derivatives(problem, x, y):
@@ -30,8 +30,8 @@ def hypergradient(problem, x, sign=1.0):
 
 def wrong(problem, x):
     return hypergradient(problem, x, -1.0)
-'''
-JAX = '''
+"""
+JAX = """
 import jax
 import jax.numpy as jnp
 
@@ -51,7 +51,7 @@ def hypergradient(problem, x, sign=1.0):
 
 def wrong(problem, x):
     return hypergradient(problem, x, -1.0)
-'''
+"""
 FRAMEWORKS = [pytest.param("torch", TORCH, marks=pytest.mark.torch), pytest.param("jax", JAX, marks=[pytest.mark.jax, pytest.mark.slow])]
 
 
@@ -59,11 +59,18 @@ def run(folder, adapter, source, name):
     (folder / "mylib.py").write_text(source)
     (folder / "test_conformance.py").write_text(
         "from refbilevel.validation import parametrize_with_checks\n\n"
-        f'@parametrize_with_checks("mylib:{name}", adapter="{adapter}", classes=["quadratic"], difficulty="lower", checks=["shape", "value", "taylor"])\n'
+        f'@parametrize_with_checks("mylib:{name}", adapter="{adapter}", classes=["quadratic"], difficulty="lower", '
+        'checks=["shape", "value", "taylor"])\n'
         "def test_conformance(check): check()\n"
     )
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, timeout=600)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
 
 
 @pytest.mark.parametrize("adapter,source", FRAMEWORKS)
@@ -91,7 +98,11 @@ def test_gradcheck_passes_and_the_kit_does_not():
     assert all(verdicts) and 0 <= correct[0] < 0.1 and correct[0] < correct[1] < correct[2] < 2
     report = check_implementation(unrolled, adapter="torch", classes=["ridge"], checks="value")
     mine = next(o for o in report.failures if o.case == CASE)
-    assert "unconverged inner solve" in mine.diagnosis and "through 5 gradient steps" in mine.diagnosis and mine.diagnosis_name == "unconverged_unrolling"
+    assert (
+        "unconverged inner solve" in mine.diagnosis
+        and "through 5 gradient steps" in mine.diagnosis
+        and mine.diagnosis_name == "unconverged_unrolling"
+    )
 
 
 @pytest.mark.torch

@@ -39,7 +39,11 @@ def test_a_check_fails_where_it_must(name, index):
     check, caught = CHECKS[name], []
     for case in cases_for(name)[:12]:
         made = PROOFS[name][index](case)
-        tested = implementation(made["hypergradient"], **{k: v for k, v in made.items() if k != "hypergradient"}) if isinstance(made, dict) else implementation(made)
+        tested = (
+            implementation(made["hypergradient"], **{k: v for k, v in made.items() if k != "hypergradient"})
+            if isinstance(made, dict)
+            else implementation(made)
+        )
         try:
             check.run(tested, case)
         except CheckFailure as failure:
@@ -51,8 +55,11 @@ def test_a_check_fails_where_it_must(name, index):
 
 @pytest.mark.parametrize("name", [n for n in CHECKS if n not in WITHOUT_CASES])
 def test_the_reference_passes_on_an_average_case(name):
-    protocols = {"solve_lower": lambda problem, x: rb.solve_lower(problem, x).y, "vjp": lambda problem, x, u: rb.sensitivity(problem, x).vjp(u),
-                 "step": lambda problem, x, rate: x - rate * right(problem, x)}  # fmt: skip
+    protocols = {
+        "solve_lower": lambda problem, x: rb.solve_lower(problem, x).y,
+        "vjp": lambda problem, x, u: rb.sensitivity(problem, x).vjp(u),
+        "step": lambda problem, x, rate: x - rate * right(problem, x),
+    }
     case = next(c for c in cases_for(name) if c.klass not in ("equality", "layer", "combinatorial") or name == "fault[nonunique]")
     CHECKS[name].run(implementation(WITH_KNOB.get(name, rb.hypergradient), **protocols), case)
 
@@ -71,13 +78,17 @@ def test_the_message_names_term_digits_conditioning_cause_and_command():
     with pytest.raises(CheckFailure) as caught:
         CHECKS["value"].run(tested, case)
     lines = str(caught.value).splitlines()
-    assert lines[0].startswith("FAIL value[ridge/average/") and "implicit term" in lines[0] and "attainable" in lines[0] and "> 30" in lines[0]
+    assert (
+        lines[0].startswith("FAIL value[ridge/average/") and "implicit term" in lines[0] and "attainable" in lines[0] and "> 30" in lines[0]
+    )
     assert "|a-ref|/|ref| =" in lines[1] and "cos =" in lines[1] and "worst component x[" in lines[1]
     assert "kappa =" in lines[2]
     assert lines[-1].strip().startswith('repro: refbilevel repro "value[ridge/average/')
 
 
-@pytest.mark.parametrize("point,distance", [([0.5, 0.5], 0.0), ([1.0, 0.0], 0.0), ([1.0, 1.0], np.sqrt(0.5)), ([0.0, 0.0], 0.0), ([-1.0, 0.0], 1.0)])
+@pytest.mark.parametrize(
+    "point,distance", [([0.5, 0.5], 0.0), ([1.0, 0.0], 0.0), ([1.0, 1.0], np.sqrt(0.5)), ([0.0, 0.0], 0.0), ([-1.0, 0.0], 1.0)]
+)
 def test_distance_to_a_triangle(point, distance):
     triangle = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     assert hull_distance(np.array(point), triangle) == pytest.approx(distance, abs=1e-12)

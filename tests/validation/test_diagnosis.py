@@ -5,8 +5,8 @@ import pytest
 from random_cases import random_case
 
 from refbilevel.validation import MUTANTS, diagnose, implementation
-from refbilevel.validation.checks.verdict import evidence
 from refbilevel.validation.cases import cases
+from refbilevel.validation.checks.verdict import evidence
 from refbilevel.validation.diagnosis import Evidence
 from refbilevel.validation.mutants.system import reference_gradient
 from refbilevel.validation.mutants.unrolling import descend, reverse

@@ -21,7 +21,7 @@ from refbilevel.validation.reproduce import parse, reproduce
 from refbilevel.validation.shrinking import shrink
 
 ROOT = Path(__file__).parents[2]
-MINE = '''
+MINE = """
 import numpy as np
 
 def newton(problem, x):
@@ -44,7 +44,7 @@ def wrong(problem, x):
 def diagonal(problem, x):
     y = newton(problem, x)
     return problem.f_x(x, y) - problem.g_xy(x, y) @ (problem.f_y(x, y) / np.diag(problem.g_yy(x, y)))
-'''
+"""
 
 
 def wrong(problem, x):
@@ -70,7 +70,9 @@ def test_three_lines(check):
 
 
 def test_the_decorator_adopts_a_wrong_function_with_declared_failures():
-    mark = parametrize_with_checks(wrong, classes=["quadratic"], checks=["value", "shape"], expected_failures={"value": "sign flipped in version 1"})
+    mark = parametrize_with_checks(
+        wrong, classes=["quadratic"], checks=["value", "shape"], expected_failures={"value": "sign flipped in version 1"}
+    )
     parameters = mark.args[1]
     declared = [p for p in parameters if any(m.name == "xfail" and m.kwargs["strict"] for m in p.marks)]
     assert len(declared) == sum(p.id.startswith("value[") for p in parameters) == 10
@@ -89,10 +91,26 @@ def test_adoption_from_an_empty_folder(folder, name, failed):
         assert "looks like: the implicit term has the wrong sign" in done.stdout and "failed" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_plugin_needs_no_test_file_and_writes_a_report(folder):
-    done = python(folder, "-m", "pytest", "-p", "refbilevel.validation.plugin", "-p", "no:cacheprovider", "--bilevel-impl", "mylib:wrong",
-                  "--bilevel-classes", "quadratic", "--bilevel-report", "out.json")  # fmt: skip
-    assert done.returncode == 1 and "checking mylib:wrong (numpy)" in done.stdout and "FAIL value[quadratic/lower/1]" in done.stdout, done.stdout + done.stderr
+    done = python(
+        folder,
+        "-m",
+        "pytest",
+        "-p",
+        "refbilevel.validation.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--bilevel-impl",
+        "mylib:wrong",
+        "--bilevel-classes",
+        "quadratic",
+        "--bilevel-report",
+        "out.json",
+    )
+    assert done.returncode == 1 and "checking mylib:wrong (numpy)" in done.stdout and "FAIL value[quadratic/lower/1]" in done.stdout, (
+        done.stdout + done.stderr
+    )
     report = ConformanceReport.from_json((folder / "out.json").read_text())
     assert report.counts["failed"] > 5 and report.counts["passed"] > 5
     assert max(d for d in report.digits["digits"]) < 3
@@ -101,8 +119,22 @@ def test_the_plugin_needs_no_test_file_and_writes_a_report(folder):
 @pytest.mark.slow
 def test_the_plugin_takes_strict_expected_failures(folder):
     (folder / "x.toml").write_text('"value[quadratic/lower/*]" = "known"\n"shape[quadratic/lower/1]" = "not true"\n')
-    done = python(folder, "-m", "pytest", "-q", "-p", "refbilevel.validation.plugin", "-p", "no:cacheprovider", "--bilevel-impl", "mylib:wrong",
-                  "--bilevel-classes", "quadratic", "--bilevel-xfails", "x.toml")  # fmt: skip
+    done = python(
+        folder,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "refbilevel.validation.plugin",
+        "-p",
+        "no:cacheprovider",
+        "--bilevel-impl",
+        "mylib:wrong",
+        "--bilevel-classes",
+        "quadratic",
+        "--bilevel-xfails",
+        "x.toml",
+    )
     assert "4 xfailed" in done.stdout and "[XPASS(strict)] not true" in done.stdout, done.stdout
 
 
@@ -234,7 +266,19 @@ def test_a_report_path_is_refused_before_the_run(tmp_path, capsys):
 def test_check_from_the_command_line(tmp_path, capsys):
     paths = [tmp_path / f"r{suffix}" for suffix in (".html", ".md", ".json", ".xml")]
     arguments = [word for path in paths for word in ("--report", str(path))]
-    code = cli.main(["check", "refbilevel:hypergradient", "--classes", "ridge,qp", "--difficulty", "lower", *arguments, "--badge", str(tmp_path / "b.json")])
+    code = cli.main(
+        [
+            "check",
+            "refbilevel:hypergradient",
+            "--classes",
+            "ridge,qp",
+            "--difficulty",
+            "lower",
+            *arguments,
+            "--badge",
+            str(tmp_path / "b.json"),
+        ]
+    )
     assert code == 0 and all(path.stat().st_size > 100 for path in paths)
     assert "0 failed" in capsys.readouterr().out
 
@@ -249,8 +293,14 @@ def test_repro_shows_both_answers(folder):
     assert done.returncode == 1 and "certified =" in done.stdout and "answered  =" in done.stdout and "FAIL value" in done.stdout
 
 
-@pytest.mark.parametrize("id,expected", [("ridge/average/1", ("value", "ridge/average/1")), ("fault[degenerate][qp-degenerate/lower/1]", ("fault[degenerate]", "qp-degenerate/lower/1")),
-                                         ("invariance_rotate_x[ridge/average/1+rotate_x]", ("invariance_rotate_x", "ridge/average/1"))])  # fmt: skip
+@pytest.mark.parametrize(
+    "id,expected",
+    [
+        ("ridge/average/1", ("value", "ridge/average/1")),
+        ("fault[degenerate][qp-degenerate/lower/1]", ("fault[degenerate]", "qp-degenerate/lower/1")),
+        ("invariance_rotate_x[ridge/average/1+rotate_x]", ("invariance_rotate_x", "ridge/average/1")),
+    ],
+)
 def test_ids(id, expected):
     assert parse(id) == expected
     assert not reproduce(id, rb.hypergradient).failed
@@ -271,13 +321,16 @@ def test_every_reproduction_command_of_a_report_reproduces(report):
 # --- shrinking
 
 
+@pytest.mark.slow
 def test_shrink_writes_a_script_of_small_integers_that_runs(folder):
     done = python(folder, "-m", "refbilevel", "shrink", "mylib:diagonal", "--classes", "quadratic", "-o", "tiny.py")
     assert done.returncode == 0 and "only the diagonal of the Hessian is inverted" in done.stdout, done.stdout + done.stderr
     script = (folder / "tiny.py").read_text()
     assert len(script.strip().splitlines()) <= 18 and "m=2" in script
     run = python(folder, "tiny.py")
-    assert run.returncode == 0 and run.stdout.splitlines()[0].startswith("certified") and run.stdout.splitlines()[1].startswith("answered"), run.stderr
+    assert (
+        run.returncode == 0 and run.stdout.splitlines()[0].startswith("certified") and run.stdout.splitlines()[1].startswith("answered")
+    ), run.stderr
 
 
 @pytest.mark.slow
@@ -325,7 +378,9 @@ def test_a_silent_answer_to_an_infeasible_problem_fails(tmp_path):
     assert [o.id for o in report.failures] == ["fault[lower_infeasible][qp-infeasible/lower/1]"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"schema": "refbilevel-answers/2", "answers": {}}', '{"schema": "refbilevel-answers/1", "answers": {"a": "b"}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", '{"schema": "refbilevel-answers/2", "answers": {}}', '{"schema": "refbilevel-answers/1", "answers": {"a": "b"}}']
+)
 def test_corrupt_answers(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(SchemaError):

@@ -64,7 +64,9 @@ def test_a_fault_at_a_zero_right_hand_side_is_caught_by_the_change_that_makes_on
         CHECKS["invariance_upper_without_y"].run(planted(mutant), case)
 
 
-@pytest.mark.parametrize("klass", [c if c in ("quadratic", "qp", "conic", "layer") else pytest.param(c, marks=pytest.mark.slow) for c in CLASSES])
+@pytest.mark.parametrize(
+    "klass", [c if c in ("quadratic", "qp", "conic", "layer") else pytest.param(c, marks=pytest.mark.slow) for c in CLASSES]
+)
 def test_caught_formulas_are_named(klass):
     """At least 95 % of the formulas that differ from the truth on a class (they agree with it elsewhere: no fault there)."""
     instances = referenced(klass)
@@ -93,10 +95,24 @@ def test_the_system_is_what_the_formula_says():
     """K and C of a small problem with one active row, one inactive row and one equality, by hand."""
     from refbilevel import BilevelProblem, Constraints
 
-    rows = Constraints(p=lambda x, y: np.array([y[0] - x[0], y[1] - 9.0]), p_x=lambda x, y: np.array([[-1.0], [0.0]]), p_y=lambda x, y: np.eye(2),
-                       q=lambda x, y: np.array([y.sum()]), q_x=lambda x, y: np.zeros((1, 1)), q_y=lambda x, y: np.ones((1, 2)), linear=True)  # fmt: skip
-    problem = BilevelProblem(n=1, m=2, f_x=lambda x, y: np.ones(1), f_y=lambda x, y: np.array([1.0, 2.0]), g_yy=lambda x, y: np.diag([3.0, 4.0]),
-                             g_xy=lambda x, y: np.array([[5.0, 6.0]]), constraints=rows)  # fmt: skip
+    rows = Constraints(
+        p=lambda x, y: np.array([y[0] - x[0], y[1] - 9.0]),
+        p_x=lambda x, y: np.array([[-1.0], [0.0]]),
+        p_y=lambda x, y: np.eye(2),
+        q=lambda x, y: np.array([y.sum()]),
+        q_x=lambda x, y: np.zeros((1, 1)),
+        q_y=lambda x, y: np.ones((1, 2)),
+        linear=True,
+    )
+    problem = BilevelProblem(
+        n=1,
+        m=2,
+        f_x=lambda x, y: np.ones(1),
+        f_y=lambda x, y: np.array([1.0, 2.0]),
+        g_yy=lambda x, y: np.diag([3.0, 4.0]),
+        g_xy=lambda x, y: np.array([[5.0, 6.0]]),
+        constraints=rows,
+    )
     s = system(problem, np.ones(1), np.array([1.0, -1.0]), np.array([2.0, 0.0]), np.zeros(1))
     assert s.K.tolist() == [[3, 0, 1, 1], [0, 4, 0, 1], [1, 0, 0, 0], [1, 1, 0, 0]]
     assert s.C.tolist() == [[5, 6, -1, 0]] and s.r.tolist() == [1, 2, 0, 0]

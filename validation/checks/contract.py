@@ -69,7 +69,12 @@ def repeatable(implementation, case):
     """The same call gives the same bits."""
     first, second = (answered("repeatable", implementation, case, case.x).vector for _ in range(2))
     if not np.array_equal(first, second, equal_nan=True):
-        fail("repeatable", implementation, case, f"two calls differ by up to {np.max(np.abs(first - second)):.1e}; pass a seed, or keep no state between calls")
+        fail(
+            "repeatable",
+            implementation,
+            case,
+            f"two calls differ by up to {np.max(np.abs(first - second)):.1e}; pass a seed, or keep no state between calls",
+        )
     return Measured()
 
 
@@ -98,7 +103,12 @@ def quiet(implementation, case):
     if out.getvalue() or err.getvalue():
         fail("quiet", implementation, case, f"printed {(out.getvalue() + err.getvalue())[:60]!r}; return a status or use logging")
     if _random_states() != before:
-        fail("quiet", implementation, case, "the global random state was advanced or reseeded; use numpy.random.default_rng(seed) or a torch.Generator")
+        fail(
+            "quiet",
+            implementation,
+            case,
+            "the global random state was advanced or reseeded; use numpy.random.default_rng(seed) or a torch.Generator",
+        )
     return Measured()
 
 

@@ -33,12 +33,34 @@ def quadratic_case(like, n, m=5):
         return 0.5 * (y @ (constant(H, y) @ y)) + x @ (constant(C, y) @ y)
 
     problem = BilevelProblem(
-        n=n, m=m, f=f, f_x=lambda x, y: 1.0 * x, f_y=lambda x, y: y - t, g=g, g_x=lambda x, y: C @ y, g_y=lambda x, y: H @ y + x @ C,
-        g_yy=lambda x, y: H, g_xy=lambda x, y: C, name=f"cost/{n}",
-    )  # fmt: skip
+        n=n,
+        m=m,
+        f=f,
+        f_x=lambda x, y: 1.0 * x,
+        f_y=lambda x, y: y - t,
+        g=g,
+        g_x=lambda x, y: C @ y,
+        g_y=lambda x, y: H @ y + x @ C,
+        g_yy=lambda x, y: H,
+        g_xy=lambda x, y: C,
+        name=f"cost/{n}",
+    )
     v = np.linalg.solve(H, y - t)
-    return replace(like, id=f"cost/{n}", problem=problem, functions=Functions(f, g), x=x, y=y, mu=np.zeros(0), nu=np.zeros(0), reference=x - C @ v,
-                   direct=x, indirect_scale=float(np.linalg.norm(C, 2) * np.linalg.norm(v)), condition=np.linalg.cond(H), generators=None)  # fmt: skip
+    return replace(
+        like,
+        id=f"cost/{n}",
+        problem=problem,
+        functions=Functions(f, g),
+        x=x,
+        y=y,
+        mu=np.zeros(0),
+        nu=np.zeros(0),
+        reference=x - C @ v,
+        direct=x,
+        indirect_scale=float(np.linalg.norm(C, 2) * np.linalg.norm(v)),
+        condition=np.linalg.cond(H),
+        generators=None,
+    )
 
 
 def calls(name, implementation, case, like, **options):

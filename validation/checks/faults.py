@@ -12,8 +12,8 @@ import numpy as np
 
 from ...problem import replace as replace_oracles
 from ...results import Status
-from ..lre import digits
 from ..failure import Measured
+from ..lre import digits
 from .contract import fail
 from .record import Check, oracular
 
@@ -62,8 +62,15 @@ def _status_fault(code):
 
 def _made(name, sentence, sample="first", applies=oracular, adapters=None):
     def wrap(function):
-        return Check(f"fault[{name}]", 4, sentence, lambda implementation, case: function(f"fault[{name}]", implementation, case), applies, sample,
-                     adapters=adapters)  # fmt: skip
+        return Check(
+            f"fault[{name}]",
+            4,
+            sentence,
+            lambda implementation, case: function(f"fault[{name}]", implementation, case),
+            applies,
+            sample,
+            adapters=adapters,
+        )
 
     return wrap
 
@@ -104,7 +111,9 @@ def _like_x(kind):
         plain = implementation.run("hypergradient", case, np.round(case.x))
         other = implementation.run("hypergradient", case, make(case.x), as_is=True)
         if other.error is not None:
-            fail(name, implementation, case, f"raised {type(other.error).__name__} for x given as {what}; numpy.asarray(x, float) accepts it")
+            fail(
+                name, implementation, case, f"raised {type(other.error).__name__} for x given as {what}; numpy.asarray(x, float) accepts it"
+            )
         if plain.error is None and digits(other.vector, plain.vector) < 6:
             fail(name, implementation, case, f"another answer for x given as {what}")
         return Measured()
@@ -159,7 +168,13 @@ def unused_y(name, implementation, case):
     return Measured()
 
 
-@_made("transposed_cross", "A cross derivative of shape (m, n) is refused.", "class", lambda case: oracular(case) and case.problem.n != case.problem.m, ("numpy",))
+@_made(
+    "transposed_cross",
+    "A cross derivative of shape (m, n) is refused.",
+    "class",
+    lambda case: oracular(case) and case.problem.n != case.problem.m,
+    ("numpy",),
+)
 def transposed_cross(name, implementation, case):
     oracle = case.problem.g_xy
     broken = _with_functions(case, {"g_xy": lambda x, y: np.ascontiguousarray(oracle(x, y).T)})
@@ -201,6 +216,14 @@ def interrupt(name, implementation, case):
 
 
 CHECKS = [
-    *(_status_fault(code) for code in STATUSES), *map(_bad_x, BAD_X), *map(_like_x, LIKE_X),
-    nan_from_lower, nan_from_upper, lower_concave, unused_y, transposed_cross, oracle_raises, interrupt,
-]  # fmt: skip
+    *(_status_fault(code) for code in STATUSES),
+    *map(_bad_x, BAD_X),
+    *map(_like_x, LIKE_X),
+    nan_from_lower,
+    nan_from_upper,
+    lower_concave,
+    unused_y,
+    transposed_cross,
+    oracle_raises,
+    interrupt,
+]

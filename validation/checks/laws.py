@@ -23,12 +23,7 @@ from .record import check, oracular
 from .verdict import EPS, headline, repro
 
 STEPS = 2.0 ** -np.arange(2, 40)
-SWEEPS = {
-    "tol": 10.0 ** -np.arange(2, 9),
-    "beta": 2.0 ** -np.arange(3, 11),
-    "gamma": 2.0 ** np.arange(4, 12),
-    "K": 2 ** np.arange(2, 11),
-}
+SWEEPS = {"tol": 10.0 ** -np.arange(2, 9), "beta": 2.0 ** -np.arange(3, 11), "gamma": 2.0 ** np.arange(4, 12), "K": 2 ** np.arange(2, 11)}
 #: order of the error in the knob; negative: the error falls as the knob grows
 ORDERS = {"beta": 1, "gamma": -1}
 

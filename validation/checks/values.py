@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.optimize import nnls
 
-from ..lre import digits
 from ..failure import Measured
+from ..lre import digits
 from ..transforms import ANY, INEQUALITIES, ROWS, plus_linear, transforms
 from .contract import fail
 from .record import Check, check, converged, oracular
@@ -39,12 +39,17 @@ def clarke(implementation, case):
     size = np.abs(case.generators).max()
     distance = hull_distance(answer.vector, case.generators) / size
     if distance > LIMIT * max(case.condition, 1.0) * 10 * EPS:
-        fail("clarke", implementation, case, f"the answer is {distance:.1e} (relative) outside the Clarke set of {len(case.generators)} generators")
+        fail(
+            "clarke",
+            implementation,
+            case,
+            f"the answer is {distance:.1e} (relative) outside the Clarke set of {len(case.generators)} generators",
+        )
     return Measured(min(15.95, -np.log10(max(distance, 1e-16))), 15.95)
 
 
 def hull_distance(point, generators):
-    """Distance of `point` to the convex hull of the rows of `generators`: the face by non-negative least squares, then the distance to it."""
+    """Distance of `point` to the convex hull of the generators: the face by non-negative least squares, then the distance to it."""
     if np.shape(point) != generators[0].shape:
         return np.inf
     weight = 1e4 * max(1.0, np.abs(generators).max())

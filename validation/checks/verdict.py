@@ -12,8 +12,8 @@ import numpy as np
 
 from ..cases import cases
 from ..diagnosis import Evidence, diagnose
-from ..lre import digits
 from ..failure import CheckFailure, Measured, Skip
+from ..lre import digits
 
 EPS = np.finfo(float).eps
 LIMIT = 30.0
@@ -23,7 +23,9 @@ def measure(answer, case, required=None):
     """`Measured` digits and ratio of an answer against the case's reference."""
     attainable = case.attainable_digits
     enough = attainable - np.log10(LIMIT)
-    return Measured(digits(answer.vector, case.reference), attainable, enough if required is None else min(required, enough), ratio(answer.vector, case))
+    return Measured(
+        digits(answer.vector, case.reference), attainable, enough if required is None else min(required, enough), ratio(answer.vector, case)
+    )
 
 
 def ratio(vector, case):
@@ -46,14 +48,16 @@ def demand(implementation, check, case, change=None):
     required = implementation.required
     if answer.error is not None:
         raise CheckFailure(
-            headline(check, case, f"raised {type(answer.error).__name__}: {_first_line(answer.error)}"), [repro(implementation, check, case)]
+            headline(check, case, f"raised {type(answer.error).__name__}: {_first_line(answer.error)}"),
+            [repro(implementation, check, case)],
         ) from answer.error
     measured = measure(answer, case, required)
     if passes(measured, required):
         return measured
     found = None if required_only(measured) else explain(implementation, case, change)
     lines = [*_comparison(answer, case), f"looks like: {found}" if found else "", repro(implementation, check, case)]
-    text = f"{part(answer.vector, case):14s} {measured.digits:.1f} digits (attainable {measured.attainable:.1f}, required {measured.required:.1f})"
+    limits = f"attainable {measured.attainable:.1f}, required {measured.required:.1f}"
+    text = f"{part(answer.vector, case):14s} {measured.digits:.1f} digits ({limits})"
     raise CheckFailure(headline(check, case, f"{text}   ratio {measured.ratio:.1e} > {LIMIT:.0f}"), filter(None, lines), measured, found)
 
 
@@ -80,7 +84,11 @@ def part(vector, case):
     if size == 0 or np.linalg.norm(error) == 0:
         return "implicit term"
     along = (error @ case.direct) / size
-    return "direct term" if np.linalg.norm(error - along * case.direct / size) < 1e-6 * np.linalg.norm(error) and case.problem.n > 1 else "implicit term"
+    return (
+        "direct term"
+        if np.linalg.norm(error - along * case.direct / size) < 1e-6 * np.linalg.norm(error) and case.problem.n > 1
+        else "implicit term"
+    )
 
 
 def _comparison(answer, case):

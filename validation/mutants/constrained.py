@@ -22,7 +22,11 @@ def constraints_ignored(problem, x, y, mu, nu):
     return s.but(rows_y=s.rows_y[:0], rows_x=s.rows_x[:0]).gradient()
 
 
-@mutant("active inequalities are treated as inactive (the kink is dropped)", where="inequality", source="GAM's code at |p| <= 1e-5 and mu <= 1e-5")
+@mutant(
+    "active inequalities are treated as inactive (the kink is dropped)",
+    where="inequality",
+    source="GAM's code at |p| <= 1e-5 and mu <= 1e-5",
+)
 def active_as_inactive(problem, x, y, mu, nu):
     return system(problem, x, y, mu, nu, active=np.zeros(len(mu), bool)).gradient()
 
@@ -68,8 +72,11 @@ def all_curvature_dropped(problem, x, y, mu, nu):
     return system(problem, x, y, mu, nu, curvature=False).gradient()
 
 
-@mutant("the multipliers enter twice (mu^2 where mu is meant) in the derivative with respect to the constraint matrix", where="constrained",
-        source="qpax optnet_derivatives; OptNet eq. (8) (optnet #8)")
+@mutant(
+    "the multipliers enter twice (mu^2 where mu is meant) in the derivative with respect to the constraint matrix",
+    where="constrained",
+    source="qpax optnet_derivatives; OptNet eq. (8) (optnet #8)",
+)
 def multiplier_twice(problem, x, y, mu, nu):
     s = system(problem, x, y, mu, nu)
     once, twice = (_lambda_terms(problem, x, y, a, b)[1] for a, b in ((mu, nu), (mu * mu, nu * nu)))
@@ -91,10 +98,14 @@ def projected_identity(problem, x, y, mu, nu):
     return s.but(hessian=np.eye(problem.m)).gradient()
 
 
-@mutant("complementarity is smoothed: the interior-point system at barrier tau, its limit never taken", where="inequality",
-        source="qpth, qpax, LPGD and moreau's interior point near a weakly active constraint", tau=(1e-4, 1e-3, 1e-2, 1e-6, 1e-8))
+@mutant(
+    "complementarity is smoothed: the interior-point system at barrier tau, its limit never taken",
+    where="inequality",
+    source="qpth, qpax, LPGD and moreau's interior point near a weakly active constraint",
+    tau=(1e-4, 1e-3, 1e-2, 1e-6, 1e-8),
+)
 def barrier_smoothing(problem, x, y, mu, nu, tau):
-    c, n, m = problem.constraints, problem.n, problem.m
+    c, m = problem.constraints, problem.m
     s = system(problem, x, y, mu, nu, active=np.ones(len(mu), bool))
     slack = np.maximum(-np.atleast_1d(c.p(x, y)), 0)
     root = np.sqrt((mu - slack) ** 2 + 4 * tau)  # the point of the central path with the same mu - slack
@@ -104,20 +115,32 @@ def barrier_smoothing(problem, x, y, mu, nu, tau):
     return s.f_x - s.C @ solve(K, s.r)
 
 
-@mutant("the constraints are dropped from the lower solve: the unconstrained minimiser and its formula", where="constrained",
-        source="CvxpyLayer(solver=MOREAU) of cvxpylayers 1.2.0 with cvxpy 1.9.3")
+@mutant(
+    "the constraints are dropped from the lower solve: the unconstrained minimiser and its formula",
+    where="constrained",
+    source="CvxpyLayer(solver=MOREAU) of cvxpylayers 1.2.0 with cvxpy 1.9.3",
+)
 def constraints_dropped(problem, x, y, mu, nu):
     z = np.array(y, float)
     for _ in range(60):
         z = z - solve(dense(problem.g_yy(x, z), (problem.m,) * 2), problem.g_y(x, z))
-    s = System(problem.f_x(x, z), problem.f_y(x, z), dense(problem.g_yy(x, z), (problem.m,) * 2),
-               dense(problem.g_xy(x, z), (problem.n, problem.m)), np.zeros((0, problem.m)), np.zeros((0, problem.n)))  # fmt: skip
+    s = System(
+        problem.f_x(x, z),
+        problem.f_y(x, z),
+        dense(problem.g_yy(x, z), (problem.m,) * 2),
+        dense(problem.g_xy(x, z), (problem.n, problem.m)),
+        np.zeros((0, problem.m)),
+        np.zeros((0, problem.n)),
+    )
     return s.gradient()
 
 
-@mutant("near a kink the mean of the two branches is returned where the gradient is unique (or the minimum norm is meant)",
-        where="inequality", source="GAM's code (np.mean); half a gradient from qpth, qpax and the KKT root of jaxopt",
-        epsilon=(1e-5, 1e-3, 1e-2, 1e-1))
+@mutant(
+    "near a kink the mean of the two branches is returned where the gradient is unique (or the minimum norm is meant)",
+    where="inequality",
+    source="GAM's code (np.mean); half a gradient from qpth, qpax and the KKT root of jaxopt",
+    epsilon=(1e-5, 1e-3, 1e-2, 1e-1),
+)
 def mean_of_branches(problem, x, y, mu, nu, epsilon):
     slack = -np.atleast_1d(problem.constraints.p(x, y))
     weak = np.maximum(mu, slack) <= epsilon

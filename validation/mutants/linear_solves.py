@@ -38,8 +38,12 @@ def last(iterates):
     return list(iterates)[-1]
 
 
-@mutant("CG returns the previous iterate when it converges, so one step is always lost", where="lower",
-        source="hypertorch CG_torch.py (and RBP, PBGD, BOAT cg_step, which copy it)", tol=(1e-5, 1e-10, 1e-8))
+@mutant(
+    "CG returns the previous iterate when it converges, so one step is always lost",
+    where="lower",
+    source="hypertorch CG_torch.py (and RBP, PBGD, BOAT cg_step, which copy it)",
+    tol=(1e-5, 1e-10, 1e-8),
+)
 def previous_iterate_cg(problem, x, y, mu, nu, tol):
     s = system(problem, x, y, mu, nu)
     iterates = list(cg_iterates(s.K, s.r, 100, tol))
@@ -58,13 +62,21 @@ def old_residual_cg(problem, x, y, mu, nu, K):
     return s.with_adjoint(last(cg_iterates(s.K, s.r, K, 1e-10, old_residual=True)))  # <- the fault
 
 
-@mutant("CG starts from a first direction 1.5 r, which breaks conjugacy", where="lower", source="sl-BAMM, MEHA, LwCL CG_torch.py", K=(10, 5, 20))
+@mutant(
+    "CG starts from a first direction 1.5 r, which breaks conjugacy", where="lower", source="sl-BAMM, MEHA, LwCL CG_torch.py", K=(10, 5, 20)
+)
 def broken_start_cg(problem, x, y, mu, nu, K):
     s = system(problem, x, y, mu, nu)
     return s.with_adjoint(last(cg_iterates(s.K, s.r, K, 1e-10, first=1.5)))  # <- the fault
 
 
-@mutant("CG steps for the scaled operator a H but updates the residual with H", where="lower", source="Betty cg (cg_alpha)", a=(0.1, 0.5), K=(3, 5, 1))
+@mutant(
+    "CG steps for the scaled operator a H but updates the residual with H",
+    where="lower",
+    source="Betty cg (cg_alpha)",
+    a=(0.1, 0.5),
+    K=(3, 5, 1),
+)
 def unscaled_residual_cg(problem, x, y, mu, nu, a, K):
     s = system(problem, x, y, mu, nu)
     return s.with_adjoint(a * last(cg_iterates(s.K, s.r, K, 1e-10, scale=a)))  # <- the fault
@@ -76,7 +88,11 @@ def cg_on_saddle(problem, x, y, mu, nu, K):
     return s.with_adjoint(last(cg_iterates(s.K, s.r, K, 0.0)))
 
 
-@mutant("the linear solve stops at an absolute tolerance, so small right-hand sides are not solved at all", where="lower", tol=(1e-5, 1e-3, 1e-2, 1e-8))
+@mutant(
+    "the linear solve stops at an absolute tolerance, so small right-hand sides are not solved at all",
+    where="lower",
+    tol=(1e-5, 1e-3, 1e-2, 1e-8),
+)
 def absolute_tolerance(problem, x, y, mu, nu, tol):
     s = system(problem, x, y, mu, nu)
     if np.linalg.norm(s.r) <= tol:
@@ -84,8 +100,12 @@ def absolute_tolerance(problem, x, y, mu, nu, tol):
     return s.with_adjoint(last(cg_iterates(s.K.T @ s.K, s.K @ s.r, 1000, tol)))
 
 
-@mutant("CG on the normal equations stopped at a loose tolerance (the condition number is squared)", where="lower",
-        source="jaxopt's default solve_normal_cg, tol 1e-5", tol=(1e-3, 1e-2, 1e-5))
+@mutant(
+    "CG on the normal equations stopped at a loose tolerance (the condition number is squared)",
+    where="lower",
+    source="jaxopt's default solve_normal_cg, tol 1e-5",
+    tol=(1e-3, 1e-2, 1e-5),
+)
 def loose_normal_cg(problem, x, y, mu, nu, tol):
     s = system(problem, x, y, mu, nu)
     rhs = s.K @ s.r
@@ -98,8 +118,12 @@ def start_for_zero_rhs(problem, x, y, mu, nu):
     return s.with_adjoint(solve(s.K.T, s.r) if np.linalg.norm(s.r) > 1e-14 else np.ones(len(s.r)))
 
 
-@mutant("damping rho is added to the Hessian and never removed", where="lower", source="moskomule nystrom; iMAML's regularised solve",
-        rho=(1e-2, 1e-1, 1.0, 1e-3, 1e-4))
+@mutant(
+    "damping rho is added to the Hessian and never removed",
+    where="lower",
+    source="moskomule nystrom; iMAML's regularised solve",
+    rho=(1e-2, 1e-1, 1.0, 1e-3, 1e-4),
+)
 def damped_hessian(problem, x, y, mu, nu, rho):
     s = system(problem, x, y, mu, nu)
     return s.but(hessian=s.hessian + rho * np.eye(problem.m)).gradient()
@@ -122,16 +146,24 @@ def neumann_sum(H, b, terms, step):
     return total
 
 
-@mutant("Neumann series cut after a few terms (step 1/L)", where="smooth", source="TorchOpt ns defaults; JFB; truncated reverse mode",
-        K=(10, 1, 2, 3, 5, 20))
+@mutant(
+    "Neumann series cut after a few terms (step 1/L)",
+    where="smooth",
+    source="TorchOpt ns defaults; JFB; truncated reverse mode",
+    K=(10, 1, 2, 3, 5, 20),
+)
 def truncated_neumann(problem, x, y, mu, nu, K):
     s = system(problem, x, y, mu, nu)
     step = 1 / largest(s.hessian)
     return s.with_adjoint(step * neumann_sum(s.hessian, s.r, K, step))
 
 
-@mutant("Neumann series with step 1, whatever the curvature: it diverges when the largest eigenvalue exceeds 2", where="smooth",
-        source="TorchOpt ns and Betty neumann/darts defaults (alpha = 1)", K=(10, 2, 3, 5, 20))
+@mutant(
+    "Neumann series with step 1, whatever the curvature: it diverges when the largest eigenvalue exceeds 2",
+    where="smooth",
+    source="TorchOpt ns and Betty neumann/darts defaults (alpha = 1)",
+    K=(10, 2, 3, 5, 20),
+)
 def unit_step_neumann(problem, x, y, mu, nu, K):
     s = system(problem, x, y, mu, nu)
     return s.with_adjoint(neumann_sum(s.hessian, s.r, K, 1.0))
@@ -144,8 +176,12 @@ def unscaled_step(problem, x, y, mu, nu, step):
     return s.with_adjoint(solve(s.hessian, s.r) / step)
 
 
-@mutant("the Neumann sum is step * last term + the other terms unscaled, its first term dropped", where="smooth",
-        source="stocBiO.py", K=(10, 3, 5, 20))
+@mutant(
+    "the Neumann sum is step * last term + the other terms unscaled, its first term dropped",
+    where="smooth",
+    source="stocBiO.py",
+    K=(10, 3, 5, 20),
+)
 def step_on_last_term_only(problem, x, y, mu, nu, K):
     s = system(problem, x, y, mu, nu)
     step = 1 / largest(s.hessian)

@@ -19,8 +19,11 @@ def _blocks(problem, z, w):
     return np.vstack([F_w, g_w]), N, n
 
 
-@mutant("Nash instead of Stackelberg: each level is differentiated as if the other were given (F_x = 0 for the hypergradient)", where="layer",
-        source="the two independent optimality conditions of a BiGrad layer")  # fmt: skip
+@mutant(
+    "Nash instead of Stackelberg: each level is differentiated as if the other were given (F_x = 0 for the hypergradient)",
+    where="layer",
+    source="the two independent optimality conditions of a BiGrad layer",
+)
 def nash(problem, x, y, mu, nu):
     K, N, _ = _blocks(problem, x, y)
     return problem.f_x(x, y) - N.T @ solve(K.T, problem.f_y(x, y))
@@ -33,7 +36,9 @@ def inner_response_dropped(problem, x, y, mu, nu):
     return problem.f_x(x, y) - N[:n].T @ solve(K[:n, :n].T, f_y[:n])
 
 
-@mutant("a finite choice is smoothed by a softmin of temperature tau, whose derivative does not vanish", where="choice", tau=(1.0, 0.1, 10.0))
+@mutant(
+    "a finite choice is smoothed by a softmin of temperature tau, whose derivative does not vanish", where="choice", tau=(1.0, 0.1, 10.0)
+)
 def softened_choice(problem, x, y, mu, nu, tau):
     inner = problem.solution_map
     costs = inner.costs(x)
@@ -44,7 +49,9 @@ def softened_choice(problem, x, y, mu, nu, tau):
     return problem.f_x(x, y) - (weights * (values - weights @ values)) @ (slopes - weights @ slopes) / tau
 
 
-@mutant("a finite choice is differentiated straight through, as if y were minus its costs", where="choice", source="straight-through identity")
+@mutant(
+    "a finite choice is differentiated straight through, as if y were minus its costs", where="choice", source="straight-through identity"
+)
 def straight_through(problem, x, y, mu, nu):
     f_y, n, h = np.asarray(problem.f_y(x, y), float), problem.n, 1e-6
     zero = np.zeros(problem.m)

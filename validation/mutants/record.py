@@ -69,7 +69,9 @@ class Mutant:
 
     def __call__(self, problem, x, y, mu=(), nu=(), **parameters):
         with np.errstate(all="ignore"):
-            return np.asarray(self.formula(problem, x, y, np.asarray(mu, float), np.asarray(nu, float), **{**self.default, **parameters}), float)
+            return np.asarray(
+                self.formula(problem, x, y, np.asarray(mu, float), np.asarray(nu, float), **{**self.default, **parameters}), float
+            )
 
     @property
     def variants(self):

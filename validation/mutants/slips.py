@@ -25,8 +25,10 @@ def direct_missing(problem, x, y, mu, nu):
     return s.gradient() - s.f_x
 
 
-@mutant("only the direct term f_x: y* was treated as a constant (detached)",
-        source="Mehra & Hamm's reverse loop at T = 1; BOAT's detached gradient-norm penalty")
+@mutant(
+    "only the direct term f_x: y* was treated as a constant (detached)",
+    source="Mehra & Hamm's reverse loop at T = 1; BOAT's detached gradient-norm penalty",
+)
 def direct_only(problem, x, y, mu, nu):
     return system(problem, x, y, mu, nu).f_x
 
@@ -91,7 +93,11 @@ def upper_triangle(problem, x, y, mu, nu):
     return s.but(hessian=np.triu(s.hessian)).gradient()
 
 
-@mutant("off-diagonal entries of a symmetric matrix are counted twice", source="cvxpy's problem.backward for symmetric parameters", where="lower")
+@mutant(
+    "off-diagonal entries of a symmetric matrix are counted twice",
+    source="cvxpy's problem.backward for symmetric parameters",
+    where="lower",
+)
 def doubled_off_diagonals(problem, x, y, mu, nu):
     s = system(problem, x, y, mu, nu)
     return s.but(hessian=2 * s.hessian - np.diag(np.diag(s.hessian))).gradient()
@@ -109,8 +115,11 @@ def hessian_inverted_twice(problem, x, y, mu, nu):
     return s.with_adjoint(solve(s.K.T, solve(s.K.T, s.r)))
 
 
-@mutant("the system is solved with K where its transpose is meant (a non-symmetric Jacobian treated as symmetric)",
-        source="equilibrium propagation's vector-field estimate; CG on a non-symmetric fixed-point map", where="lower")
+@mutant(
+    "the system is solved with K where its transpose is meant (a non-symmetric Jacobian treated as symmetric)",
+    source="equilibrium propagation's vector-field estimate; CG on a non-symmetric fixed-point map",
+    where="lower",
+)
 def jacobian_not_transposed(problem, x, y, mu, nu):
     s = system(problem, x, y, mu, nu)
     K = np.block([[s.hessian, s.rows_y.T], [-s.rows_y, np.zeros((len(s.rows_y),) * 2)]])  # the usual non-symmetric form
@@ -132,8 +141,10 @@ def lower_gradient_as_rhs(problem, x, y, mu, nu):
     return s.but(f_y=np.asarray(problem.g_y(x, y), float)).gradient()
 
 
-@mutant("derivatives of the last half of y are dropped (frozen or unused parameters set to zero)",
-        source="BOAT grad_unused_zero; Betty cg: parameters() against trainable_parameters()")
+@mutant(
+    "derivatives of the last half of y are dropped (frozen or unused parameters set to zero)",
+    source="BOAT grad_unused_zero; Betty cg: parameters() against trainable_parameters()",
+)
 def unused_zeroed(problem, x, y, mu, nu):
     s = system(problem, x, y, mu, nu)
     keep = np.arange(problem.m) < max(1, problem.m // 2)

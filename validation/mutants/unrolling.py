@@ -41,15 +41,23 @@ def unconverged_lower(problem, x, y, mu, nu, K):
     return reference_gradient(problem, x, path[-1], mu, nu)
 
 
-@mutant("unconverged inner solve: reverse mode through a few gradient steps", where="smooth", source="gradcheck calls this correct",
-        K=(5, 10, 1, 2, 20, 50))
+@mutant(
+    "unconverged inner solve: reverse mode through a few gradient steps",
+    where="smooth",
+    source="gradcheck calls this correct",
+    K=(5, 10, 1, 2, 20, 50),
+)
 def unconverged_unrolling(problem, x, y, mu, nu, K):
     step = step_length(problem, x, y)
     return reverse(problem, x, descend(problem, x, np.zeros(problem.m), K, step), step)
 
 
-@mutant("the reverse loop stops one step early, so K inner steps give K - 1 backward steps", where="smooth",
-        source="Mehra & Hamm's RMD: range(T - 2, -1, -1)", K=(5, 10, 2, 20))
+@mutant(
+    "the reverse loop stops one step early, so K inner steps give K - 1 backward steps",
+    where="smooth",
+    source="Mehra & Hamm's RMD: range(T - 2, -1, -1)",
+    K=(5, 10, 2, 20),
+)
 def reverse_off_by_one(problem, x, y, mu, nu, K):
     step = step_length(problem, x, y)
     return reverse(problem, x, descend(problem, x, np.zeros(problem.m), K, step), step, skip=1)  # <- the fault

@@ -77,9 +77,17 @@ class ConformanceReport:
 
     @property
     def digits(self):
-        """Columns {"class", "difficulty", "case", "digits", "attainable", "ratio", "status"} of the value checks, ready for a data frame."""
+        """Columns {"class", "difficulty", "case", "digits", "attainable", "ratio", "status"} of the value checks (a data frame)."""
         rows = [o for o in self.outcomes if o.check == "value"]
-        columns = {"class": "klass", "difficulty": "difficulty", "case": "case", "digits": "digits", "attainable": "attainable", "ratio": "ratio", "status": "status"}
+        columns = {
+            "class": "klass",
+            "difficulty": "difficulty",
+            "case": "case",
+            "digits": "digits",
+            "attainable": "attainable",
+            "ratio": "ratio",
+            "status": "status",
+        }
         return {name: [getattr(o, attribute) for o in rows] for name, attribute in columns.items()}
 
     @property
@@ -109,7 +117,9 @@ class ConformanceReport:
         named = {o.klass: o.diagnosis_name for o in reversed(self.failures) if o.diagnosis_name}
         groups = {}
         for o in self.failures:
-            groups.setdefault(o.diagnosis_name or (named.get(o.klass) if o.level < 4 and not o.check.endswith("_slope") else "") or o.check, []).append(o)
+            groups.setdefault(
+                o.diagnosis_name or (named.get(o.klass) if o.level < 4 and not o.check.endswith("_slope") else "") or o.check, []
+            ).append(o)
         found = []
         for members in groups.values():
             example = next((o for o in members if o.diagnosis_name), members[0])
@@ -131,9 +141,16 @@ class ConformanceReport:
     def to_json(self, path=None):
         """JSON (schema "refbilevel-conformance/1"); also written to `path` if given."""
         record = {
-            "schema": SCHEMA, "implementation": self.implementation, "adapter": self.adapter, "level": self.level, "classes": list(self.classes),
-            "versions": self.versions, "counts": self.counts, "exit_code": self.exit_code, "outcomes": [o.to_dict() for o in self.outcomes],
-        }  # fmt: skip
+            "schema": SCHEMA,
+            "implementation": self.implementation,
+            "adapter": self.adapter,
+            "level": self.level,
+            "classes": list(self.classes),
+            "versions": self.versions,
+            "counts": self.counts,
+            "exit_code": self.exit_code,
+            "outcomes": [o.to_dict() for o in self.outcomes],
+        }
         return _written(json.dumps(record, indent=1, allow_nan=False), path)
 
     @classmethod
@@ -177,7 +194,12 @@ class ConformanceReport:
         return _writer(path)(self, path)
 
 
-_WRITERS = {".html": ConformanceReport.to_html, ".md": ConformanceReport.to_markdown, ".json": ConformanceReport.to_json, ".xml": ConformanceReport.to_junit}
+_WRITERS = {
+    ".html": ConformanceReport.to_html,
+    ".md": ConformanceReport.to_markdown,
+    ".json": ConformanceReport.to_json,
+    ".xml": ConformanceReport.to_junit,
+}
 
 
 def _writer(path):

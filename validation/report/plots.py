@@ -15,7 +15,9 @@ INK, GOOD, BAD = "#010203", "#0f8b8d", "#c8553d"
 def laws(report, most=6):
     """[(title, svg, outcome)] of the outcomes that hold an error law: failed ones first, one a check and class."""
     chosen = {}
-    for o in sorted((o for o in report.outcomes if {"knob", "error"} <= set(o.series)), key=lambda o: (o.status != "failed", o.check == "taylor")):
+    for o in sorted(
+        (o for o in report.outcomes if {"knob", "error"} <= set(o.series)), key=lambda o: (o.status != "failed", o.check == "taylor")
+    ):
         if len(o.series["knob"]) >= 3:
             chosen.setdefault((o.check, o.klass), o)
     return [(f"{o.check} · {o.case}", svg(o), o) for o in list(chosen.values())[:most]]
@@ -47,7 +49,9 @@ def _draw(axes, outcome):
         axes.set_xscale("linear")
     else:
         anchor = np.exp(np.mean(np.log(error)) - outcome.expected_slope * np.mean(np.log(knob)))
-        axes.loglog(knob, anchor * knob**outcome.expected_slope, "--", color=INK, lw=1, alpha=0.6, label=f"slope due {outcome.expected_slope:g}")
+        axes.loglog(
+            knob, anchor * knob**outcome.expected_slope, "--", color=INK, lw=1, alpha=0.6, label=f"slope due {outcome.expected_slope:g}"
+        )
         fitted = np.exp(np.mean(np.log(error)) - outcome.slope * np.mean(np.log(knob)))
         axes.loglog(knob, fitted * knob**outcome.slope, color=colour, lw=1.5, label=f"fitted {outcome.slope:.2f}")
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)

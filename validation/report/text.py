@@ -51,7 +51,12 @@ def summary(report):
 def markdown(report):
     mark = "✅" if report.exit_code == 0 else "❌"
     rows = table(report)
-    lines = [f"### {mark} refbilevel conformance: `{report.implementation}`", "", f"{verdict(report)} (adapter {report.adapter}, level {report.level})", ""]
+    lines = [
+        f"### {mark} refbilevel conformance: `{report.implementation}`",
+        "",
+        f"{verdict(report)} (adapter {report.adapter}, level {report.level})",
+        "",
+    ]
     lines += ["Worst digits / attainable digits", "", "| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
     lines += ["| " + " | ".join(f"**{word}**" if "FAIL" in word else word for word in row) + " |" for row in rows[1:]]
     if report.findings:
