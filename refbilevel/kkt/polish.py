@@ -48,7 +48,7 @@ def polish(problem, x, y, mu, nu, maxiter=30, hessian=None):
         stalled = 0 if new < 0.9 * residual else stalled + 1
         if new < residual:
             residual, best = new, (y, mu, nu)
-        if stalled >= 3 or stalled and residual <= 1e-13 * (1 + before):
+        if stalled >= 8 or stalled and residual <= 1e-13 * (1 + before):
             break
     return Polished(*best, residual, before, iterations)
 

@@ -65,7 +65,7 @@ def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None, end=0.0)
         if not np.isfinite(r).all():
             return Path(z.y, z.mu, z.nu, np.inf, k, False, finite=False)
         start = max(1.0, _size(problem, x, z, at)) if start is None else start
-        error = np.abs(r).max(initial=0.0) / start
+        error = _error(r, z, end) / start
         if best is None or error < best[0]:
             best = (error, z)
         if error <= 0.5 * mark[0]:
@@ -73,12 +73,19 @@ def interior_point(problem, x, y0, tol=1e-9, maxiter=100, hessian=None, end=0.0)
         if error <= tol or k == maxiter or k > mark[1] + 20 or np.abs(z.y).max() > 1e15:
             break
         step = _step(problem, x, z, at, r, hessian, end)
-        moved = None if step is None else _line_search(problem, x, z, *step)
+        moved = None if step is None else _line_search(problem, x, z, *step, tol * start)
         if moved is None:
             break
         z = moved
     error, z = best
     return Path(z.y, z.mu, z.nu, error, k, error <= tol)
+
+
+def _error(r, z, end):
+    """The largest residual; on the way to tau = 0, min(mu, s) in place of mu s, which would stop sqrt(tol) short of a small margin."""
+    if end or not z.s.size:
+        return np.abs(r).max(initial=0.0)
+    return max(np.abs(r[: -z.s.size]).max(), np.minimum(z.mu, z.s).max())
 
 
 def _size(problem, x, z, at):
@@ -158,15 +165,21 @@ def _to_boundary(v, dv, fraction=1.0):
     return min(1.0, fraction * float((-v[falling] / dv[falling]).min())) if falling.any() else 1.0
 
 
-def _line_search(problem, x, z, step, tau):
-    """The longest backtracked step that reduces the residual of tau (or, near the end, does not raise it much)."""
-    fraction = 1 - min(0.01, tau) if z.s.size else 1.0
+def _line_search(problem, x, z, step, tau, floor):
+    """The longest backtracked step that reduces the residual of tau; below `floor` only that of complementarity counts, the
+    others being rounding there."""
+    fraction = 1 - min(0.01, max(tau, 1e-3)) if z.s.size else 1.0
     t_primal, t_dual = _to_boundary(z.s, step[1], fraction), _to_boundary(z.mu, step[2], fraction)
-    here = la.norm(_residuals(problem, x, z, tau)[0])
+
+    def sizes(z):
+        r = _residuals(problem, x, z, tau)[0]
+        return la.norm(r[: r.size - z.s.size], check_finite=False), la.norm(r[r.size - z.s.size :], check_finite=False)
+
+    here = sizes(z)
     for t in 0.5 ** np.arange(30):
         for primal, dual in ((t * t_primal, t * t_dual), (t * min(t_primal, t_dual),) * 2):
-            moved = z.moved(step, primal, dual)
-            there = la.norm(_residuals(problem, x, moved, tau)[0])
-            if np.isfinite(there) and there <= (1 - 1e-4 * min(primal, dual)) * here:
+            moved, keep = z.moved(step, primal, dual), 1 - 1e-4 * min(primal, dual)
+            there = sizes(moved)
+            if np.hypot(*there) <= keep * np.hypot(*here) or z.s.size and there[0] <= floor and there[1] <= keep * here[1]:
                 return moved
     return None
