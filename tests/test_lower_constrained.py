@@ -181,3 +181,14 @@ def test_own_solver_that_returns_y_alone_gets_multipliers():
     np.testing.assert_allclose(rb.hypergradient(good, e.x).gradient, rb.hypergradient(e.problem, e.x).gradient, rtol=1e-9)
     bad = rb.problem.replace(e.problem, lower_solver=lambda x, y0, tol: e.y + 0.1)
     assert not rb.solve_lower(bad, e.x).success
+
+
+@pytest.mark.parametrize("case", [
+    ("inequality", 4, 19, 828980, 1e5, 1e-5), ("mixed", 2, 7, 275163, 10.0, 1e-6), ("curved", 2, 23, 945177, 1.0, 1e-4), ("box", 1, 1, 392791, 1.0, 1e-6),
+])  # fmt: skip
+def test_small_margins_from_the_interior(case):
+    """A path that stops at mu s <= tol is sqrt(tol) from the solution, too far to tell rows of such margins apart."""
+    kind, n, m, seed, condition, margin = case
+    e = constrained(kind, n, m, seed, margin=margin, condition=condition)
+    solution = rb.solve_lower(e.problem, e.x, "convex", warm_start=False)
+    assert solution.success and np.array_equal(solution.active, e.active)
