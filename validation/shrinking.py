@@ -10,6 +10,7 @@ certified case itself is the script.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..problem import BilevelProblem, Constraints
 from .adapters import implementation
 from .arrays import constant
 from .cases import Case, Functions, cases
-from .checks.verdict import LIMIT, measure, passes
+from .checks.verdict import LIMIT, evidence, measure, passes
 from .diagnosis import Diagnosis, Evidence, diagnose
 from .failure import Skip
 from .lre import digits
@@ -176,34 +177,59 @@ def shrink(target, adapter="numpy", classes="all", max_examples=100, **options):
         if small is not None:
             return _shrunk(tested, case_of(small), small)
     failing = [c for c in cases(classes) if c.reference is not None and fails(tested, c)]
-    return _shrunk(tested, min(failing, key=lambda c: c.problem.n * c.problem.m), None) if failing else None
+    if not failing:
+        return None
+    drawn = _find_drawn(tested, sorted({c.klass for c in failing}), max_examples)
+    return _shrunk(tested, drawn or min(failing, key=lambda c: c.problem.n * c.problem.m), None)
 
 
 def _find(tested, constrained, max_examples):
     hypothesis = require("hypothesis", "test", "shrink")
-    settings = hypothesis.settings(
-        max_examples=max_examples, deadline=None, database=None, derandomize=True, suppress_health_check=list(hypothesis.HealthCheck)
-    )
     for largest in (1, 2, 3):  # the smallest sizes first: hypothesis shrinks numbers better than shapes
         try:
-            return hypothesis.find(smalls(constrained, largest), lambda small: fails(tested, case_of(small)), settings=settings)
+            return hypothesis.find(
+                smalls(constrained, largest), lambda small: fails(tested, case_of(small)), settings=_settings(max_examples)
+            )
         except hypothesis.errors.NoSuchExample:
             continue
     return None
 
 
+def _find_drawn(tested, classes, max_examples):
+    """The smallest failing case of the public strategies, or None."""
+    import hypothesis
+
+    from .strategies import bilevel_problems
+
+    try:
+        return hypothesis.find(
+            bilevel_problems(classes), lambda case: case.reference is not None and fails(tested, case), settings=_settings(max_examples)
+        )
+    except hypothesis.errors.NoSuchExample:
+        return None
+
+
+def _settings(max_examples):
+    import hypothesis
+
+    every = list(hypothesis.HealthCheck)
+    return hypothesis.settings(max_examples=max_examples, deadline=None, database=None, derandomize=True, suppress_health_check=every)
+
+
 def _shrunk(tested, case, small):
     answer = tested.run("hypergradient", case, case.x)
-    others = [Evidence(c, r.vector, r.nearest(c.y)) for c, r in ((c, tested.run("hypergradient", c, c.x)) for c in _spread(small))]
-    found = diagnose(others or [Evidence(case, answer.vector, answer.nearest(case.y))])
+    found = diagnose(evidence(tested, case) if small is None else [_asked(tested, other) for other in _spread(small)])
     script = small_script(tested, case, small, answer, found) if small is not None else case_script(tested, case, answer, found)
     return Shrunk(case, answer.vector, digits(answer.vector, case.reference), found, script)
 
 
+def _asked(tested, case):
+    answer = tested.run("hypergradient", case, case.x)
+    return Evidence(case, answer.vector, answer.nearest(case.y))
+
+
 def _spread(small):
     """A few larger problems of the same kind, to tell formulas apart that coincide on the smallest."""
-    if small is None:
-        return []
     rng = np.random.default_rng(0)
 
     def one(n, m):
@@ -279,17 +305,16 @@ def _framework_problem(case, small, functions, adapter):
 
 
 def case_script(tested, case, answer, found):
-    """A script around a certified case, for failures that no small quadratic program shows."""
+    """A script around a case of the class, for failures that no small quadratic program shows; a drawn one brings its record."""
     head, got = _head(tested, case, answer, found)
     call = f'implementation("{tested.name}", adapter="{tested.adapter.name}").answer(case).vector'
-    return "\n".join(
-        [
-            *head,
-            "from refbilevel.validation import implementation, load_case",
-            "",
-            f'case = load_case("{case.id}")  # {case.description}',
-            'print("certified", case.reference)',
-            f'print("answered ", {call})  # {got}',
-            "",
-        ]
-    )
+    certified = any(c.id == case.id and np.array_equal(c.x, case.x) for c in cases(case.klass))
+    lines = [*head, "from refbilevel.validation import implementation", "from refbilevel.validation.cases import load_case, read_case", ""]
+    lines += [f'case = load_case("{case.id}")  # {case.description}'] if certified else _record_lines(case)
+    return "\n".join([*lines, 'print("certified", case.reference)', f'print("answered ", {call})  # {got}', ""])
+
+
+def _record_lines(case):
+    """case = read_case(...), one line for each field of the record."""
+    fields = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in case.spec.items()]
+    return ["case = read_case(r'''{", ",\n".join(fields), "}''')"]

@@ -346,6 +346,19 @@ def test_shrink_finds_a_fault_that_needs_a_constraint(folder):
 
 
 @pytest.mark.slow
+def test_shrink_finds_a_fault_that_no_quadratic_program_shows(folder):
+    """The Hessian at zero instead of at y: right wherever it is constant."""
+    (folder / "mylib.py").write_text(
+        "import numpy as np\nimport refbilevel as rb\n\ndef frozen(problem, x):\n    r = rb.hypergradient(problem, x)\n    y = r.lower.y\n"
+        "    H = problem.g_yy(x, 0 * y)\n    return problem.f_x(x, y) - problem.g_xy(x, y) @ np.linalg.solve(H, problem.f_y(x, y))\n"
+    )
+    done = python(folder, "-m", "refbilevel", "shrink", "mylib:frozen", "--classes", "logistic", "-o", "tiny.py")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = python(folder, "tiny.py")
+    assert run.returncode == 0 and run.stdout.startswith("certified") and "read_case(r" in (folder / "tiny.py").read_text(), run.stderr
+
+
+@pytest.mark.slow
 def test_shrink_says_when_nothing_fails(capsys):
     assert cli.main(["shrink", "refbilevel:hypergradient", "--classes", "quadratic"]) == 1
     assert "nothing fails" in capsys.readouterr().out
