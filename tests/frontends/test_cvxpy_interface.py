@@ -57,6 +57,25 @@ def test_coupling_constraints():
         np.testing.assert_allclose(value_x(at, low.y) + indirect, difference, atol=1e-8)
 
 
+def test_minimize_under_a_coupling_constraint():
+    """min (x - 1)^2 + y^2 with y = x and the coupling x + y >= 3: x = y = 3/2."""
+    x, y = cp.Variable(), cp.Variable()
+    upper = cp.Problem(cp.Minimize((x - 1) ** 2 + y**2), [x + y >= 3])
+    problem = rb.from_cvxpy(upper, cp.Problem(cp.Minimize((y - x) ** 2)), [y], upper_variables=[x])
+    result = rb.minimize(problem, x0=[3.0])
+    assert result.success, result.message
+    assert result.x == pytest.approx([1.5], abs=1e-7) and result.y == pytest.approx([1.5], abs=1e-7)
+
+
+def test_documented_example():
+    import doctest
+
+    from refbilevel.frontends.cvxpy_ import assemble
+
+    outcome = doctest.testmod(assemble)
+    assert outcome.attempted >= 7 and outcome.failed == 0
+
+
 def test_semidefinite_upper_variable_becomes_an_inequality():
     S, y = cp.Variable((2, 2), PSD=True), cp.Variable()
     problem = rb.from_cvxpy(

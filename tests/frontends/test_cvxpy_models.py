@@ -121,10 +121,12 @@ def test_equality_multiplier_sign():
 
 
 def test_stackelberg_weakly_active_optimum():
-    """cap = 5 < 7.5: the optimum x = (1, 1.5, 2, 2.5, 3), F = -12.5, holds the cap with multiplier zero, and y_1 = 0 as well."""
+    """cap = 5 < 7.5: the optimum y = (0, .5, 1, 1.5, 2), F = -12.5 holds the cap with multiplier zero; any x_1 >= 1 keeps y_1 = 0."""
     problem, _ = models.stackelberg(cap=5.0)
     result = rb.minimize(problem, x0=np.ones(5), tol=1e-8)
     assert not result.success
     assert result.status is rb.Status.DEGENERATE
     assert result.fun == pytest.approx(-12.5, abs=1e-9)
-    np.testing.assert_allclose(result.x, [1, 1.5, 2, 2.5, 3], atol=1e-4)
+    np.testing.assert_allclose(result.x[1:], [1.5, 2, 2.5, 3], atol=1e-4)
+    np.testing.assert_allclose(result.y, [0, 0.5, 1, 1.5, 2], atol=1e-4)
+    assert result.x[0] >= 1 - 1e-4

@@ -111,7 +111,9 @@ def test_zero_penalty_has_a_one_sided_derivative_only():
         cp.Problem(cp.Minimize(cp.sum_squares(w - 1))), cp.Problem(cp.Minimize(cp.sum_squares(w - 2) + lam * cp.norm1(w))), [w],
         upper_variables=[lam],
     )  # fmt: skip
-    assert rb.hypergradient(problem, [0.0]).status is Status.DEGENERATE
+    at_zero = rb.hypergradient(problem, [0.0])
+    assert at_zero.status is Status.DEGENERATE
+    assert at_zero.gradient[0] == pytest.approx(-2.0, abs=1e-6)  # w = 2 - lam / 2, F = 2 (1 - lam / 2)^2
     right = rb.hypergradient(problem, [1e-6])
     assert right.success and right.gradient[0] == pytest.approx(-2.0, abs=1e-5)
     assert not rb.hypergradient(problem, [-0.1]).success
@@ -181,6 +183,11 @@ def test_not_finite_parameter():
 def test_strict_raises_the_status():
     with pytest.raises(rb.errors.Degenerate, match="weakly active"):
         rb.hypergradient(CASES["weakly_active"][0], [0.0], strict=True)
+
+
+def test_a_problem_survives_pickling():
+    problem = pickle.loads(pickle.dumps(CASES["weakly_active"][0]))
+    assert rb.hypergradient(problem, [0.7]).gradient == pytest.approx([-0.3])
 
 
 def test_a_lower_solution_survives_pickling():

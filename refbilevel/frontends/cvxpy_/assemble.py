@@ -62,6 +62,17 @@ def from_cvxpy(
         For a variable that is discrete or complex, forgotten or misplaced, a parameter without a value, an unknown solver.
     ConvexityError
         For a lower level that CVXPY's rules refuse; names the smallest offending expression.
+
+    Examples
+    --------
+    >>> import cvxpy as cp, numpy as np, refbilevel as rb
+    >>> a, x, y = np.arange(1.0, 6.0), cp.Variable(5), cp.Variable(5)
+    >>> follower = cp.Problem(cp.Minimize(cp.sum_squares(y - a) / 2 + x @ y), [cp.sum(y) <= 10, y >= 0])
+    >>> leader = cp.Problem(cp.Minimize(-x @ y), [x >= 0, x <= 10])
+    >>> problem = rb.from_cvxpy(upper=leader, lower=follower, lower_variables=[y])
+    >>> result = rb.minimize(problem, x0=np.ones(5), tol=1e-8)
+    >>> print(np.round(result.x, 6), round(float(result.fun), 6), result.status)
+    [0.5 1.  1.5 2.  2.5] -13.75 converged
     """
     lower_variables = _checked(upper, lower, lower_variables, f)
     links = dict(parameters or {})

@@ -24,6 +24,8 @@ from .parametric import violation
 SOLVED = 1e-9
 #: a margin below this times the size of the data is weakly active
 WEAK = 1e-11
+#: step into the interior of a declared sign for a one-sided derivative at its boundary
+INSIDE = 1e-7
 #: weakly active rows up to which all branches of the Clarke set are listed
 BRANCHES = 6
 
@@ -48,7 +50,8 @@ class SolutionMap:
     """The lower level of a `from_cvxpy` problem.
 
     Methods: `solve(x, y0, tol) -> LowerSolution`, `vjp(x, lower, y_bar) -> (n,)`, `jvp(x, lower, dx) -> (m,)`,
-    `adjoint(x, lower, y_bar) -> ((n,), LinearSolution)`; `upper` and `lower` are the layouts of x and y.
+    `adjoint(x, lower, y_bar) -> ((n,), LinearSolution)`; `upper` and `lower` are the layouts of x and y. Pickles (the factors of
+    a solution are made again), and may be used from several threads: solving touches no CVXPY object.
     """
 
     def __init__(self, upper, lower, sources, canonical, solver):
@@ -85,7 +88,12 @@ class SolutionMap:
         system = self._system(state, linear)
         x_bar = self._y_transpose(y_bar)
         w, record = system.checked_adjoint(x_bar)
-        return self._pull_back(x, state.point, w), self._judged(x, state.point, system, record)
+        record = self._judged(x, state.point, system, record)
+        if record.status is Status.DEGENERATE and state.point.margin > self._weak(state.point.program):
+            inside = self._inside(x)
+            if not np.array_equal(inside, x):
+                return self._one_sided(inside, y_bar, linear, record)
+        return self._pull_back(x, state.point, w), record
 
     def jvp(self, x, lower, dx, linear="auto"):
         """(dy/dx) dx, shape (m,); NaN where the lower level has no solution."""
@@ -228,6 +236,21 @@ class SolutionMap:
             detail = "Dependent constraints move apart with x, or an epigraph is slack, so y* has only one-sided derivatives."
             return replace(record, status=Status.DEGENERATE, detail=detail)
         return record
+
+    def _inside(self, x):
+        """x with entries of sign-declared leaves at zero moved INSIDE into the interior of what was declared."""
+        arrays, step = self.upper.unpack(x), INSIDE * (1.0 + np.abs(x).max())
+        for source in self._sources:
+            if source.walk is None and (source.parameter.is_nonneg() or source.parameter.is_nonpos()):
+                value, side = arrays[source.leaf.id], 1.0 if source.parameter.is_nonneg() else -1.0
+                arrays[source.leaf.id] = np.where(side * value < 0.5 * step, side * step, value)
+        return self.upper.pack(arrays)
+
+    def _one_sided(self, inside, y_bar, linear, record):
+        """The gradient just inside: a Clarke element (a limit of gradients) to O(INSIDE), where a zero penalty leaves its epigraph slack."""
+        x_bar, there = self.adjoint(inside, None, y_bar, linear)
+        detail = f"{record.detail} The element given is the one-sided derivative, to {INSIDE:.0e}."
+        return x_bar, replace(record, detail=detail if there.success else record.detail)
 
     def _follows(self, x, point, system):
         """True if the solution can follow x in a random direction; certain only with probability one."""
