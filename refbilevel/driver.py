@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from . import certificates
+from .accuracy import check_accuracy, to_accuracy
 from .errors import ArgumentError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
@@ -30,6 +31,8 @@ def hypergradient(
     tol=None,
     lower_method="auto",
     lower_options=None,
+    accuracy=None,
+    certify=False,
     refine=False,
     strict=False,
     diagnostics=True,
@@ -52,8 +55,14 @@ def hypergradient(
         Bound on the lower residual; None means until rounding stops the progress.
     lower_method, lower_options : str, dict
         The lower solver and its options (see `solve_lower`).
-    refine : bool
-        Return the Newton-corrected gradient instead of the one at the y found.
+    accuracy : float, optional
+        Tighten the lower and adjoint solves until error_estimate (and the rounding floor) is at most this, absolutely; status
+        `inaccurate` with the reason where it cannot be.
+    certify : bool
+        With `accuracy`: until error_bound, the rigorous one, is; the status is then `certified`.
+    refine : bool or "extended"
+        Return the Newton-corrected gradient instead of the one at the y found; "extended" iterates the correction of y and of the
+        adjoint on residuals in extended precision (NumPy's longdouble), for oracles that accept it.
     strict : bool
         Raise StatusError (NotConverged, Degenerate) instead of returning an unsuccessful result.
     diagnostics : bool
@@ -79,14 +88,35 @@ def hypergradient(
     check_tolerances(tol, None)
     view.needs(*estimator.requires, purpose=f"method {estimator.name!r}")
     start = np.zeros(problem.m) if y0 is None else as_vector(y0, problem.m, "y0")
-    lower = _lower(view, x, estimator, start, lower, tol, lower_method, lower_options or {})
-    if lower.status in NO_ANSWER:
-        result = _no_answer(view, x, lower, estimator)
-    else:
-        estimate = estimator.compute(view, x, lower, **options)
-        result = _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
+    check_accuracy(accuracy, certify)
+    _check_refine(refine, view)
+
+    def run(tol, options, y0=None, refine=refine):
+        found = _lower(view, x, estimator, start if y0 is None else y0, lower, tol, lower_method, lower_options or {})
+        return _answer(view, x, found, estimator, refine, diagnostics or accuracy is not None, options)
+
+    result = run(tol, options) if accuracy is None else to_accuracy(run, accuracy, certify, estimator, options)
     result = replace(result, cost=_cost(counts, result.linear))
     return result.raise_for_status() if strict else result
+
+
+def _answer(view, x, lower, estimator, refine, diagnostics, options):
+    """The estimator's answer at one lower solution, with its figures; an interrupt carries the lower solution as `.partial`."""
+    if lower.status in NO_ANSWER:
+        return _no_answer(view, x, lower, estimator)
+    try:
+        estimate = estimator.compute(view, x, lower, **options)
+        return _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
+    except KeyboardInterrupt as stop:
+        stop.partial = lower
+        raise
+
+
+def _check_refine(refine, view):
+    if refine not in (True, False, "extended"):
+        raise ArgumentError(f"refine must be True, False or 'extended', got {refine!r}")
+    if refine == "extended" and kind(view) != "smooth":
+        raise ArgumentError("refine='extended' is for lower levels without constraints; use refbilevel.reference for the others")
 
 
 def kind(view):
@@ -150,13 +180,34 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         detail = f"{detail} {_completed(view)}".strip()
     if refine and refined is not None:
         gradient = refined
+    if refine == "extended":
+        gradient, error, note = certificates.extended(view, x, lower.y, gradient)
+        refined, detail = gradient, f"{detail} {note}".strip()
+    bound, proved = _bound(view, x, lower, estimate, gradient, newton) if diagnostics else (np.nan, None)
+    if proved is not None and proved.holds and status is Status.CONVERGED and estimator.exact:
+        status, detail = Status.CERTIFIED, f"{detail} y* lies within {proved.radius:.1e} of y and has its active set.".strip()
     return Hypergradient(
         gradient=gradient, direct=direct, indirect=gradient - direct,
         objective=view.f(x, lower.y) if view.f is not None else np.nan,
         x=x, lower=lower, method=estimator.name, adjoint=estimate.adjoint, linear=estimate.linear, residual=lower.residual,
-        error_estimate=error, attainable_digits=_digits(view, x, lower, estimate, newton, direct) if diagnostics else np.nan,
-        refined=refined, status=status, detail=detail, extra=estimate.extra,
+        error_estimate=error, error_bound=bound, attainable_digits=_digits(view, x, lower, estimate, newton, direct) if diagnostics else np.nan,
+        refined=refined, status=status, detail=detail,
+        extra=estimate.extra if proved is None else {**estimate.extra, "certificate": proved},
     )  # fmt: skip
+
+
+def _bound(view, x, lower, estimate, gradient, newton):
+    """(error_bound, active-set certificate or None); nan where no constants are known or no minimum is at hand."""
+    if not view.constants or not estimate.status.success or not view.has("f_x", "f_y", "g_y", "g_yy", "g_xy"):
+        return np.nan, None
+    if kind(view) == "constrained":
+        proved = certificates.certify_active_set(view, x, lower, gradient)
+        return proved.bound, proved
+    if kind(view) == "map":
+        return np.nan, None
+    candidates = [(lower.y, estimate.adjoint)] if np.shape(estimate.adjoint) == (view.m,) else []
+    candidates += [(newton.y, newton.adjoint)] if newton is not None else []
+    return certificates.error_bound(view, x, gradient, candidates), None
 
 
 def _newton(view, x, lower, estimate, options):

@@ -106,7 +106,9 @@ class BilevelProblem:
     lower_solver : callable (x, y0, tol) -> y or LowerSolution, optional
         The lower solver to use by default (a closed form, say).
     constants : dict, optional
-        Constants for rigorous bounds: any of mu, L_f, L_fx, L_H, L_B, norm_B (reliability certificates).
+        Constants for rigorous bounds: mu (strong convexity of g in y), L_f, L_fx, L_H, L_B (Lipschitz constants in y of f_y, f_x,
+        g_yy, g_xy; under constraints, of the KKT matrix and its right-hand side) and norm_B (of g_xy); "at": x -> dict of those that
+        depend on x. See `certificates.bounds`.
     name : str, optional
     completed : dict, optional
         {derivative: digits} of those that `refbilevel.complete` supplied by differences.

@@ -59,8 +59,6 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
         status = Status.NOT_A_MINIMUM
     elif not local.independent and status.success:
         status, detail = Status.LICQ_FAILS, "The gradient is that of the unique y; mu, nu in extra are of least norm."
-    elif status.success and _certified(problem, local, facts):
-        status, detail = Status.CERTIFIED, f"y* lies within {local.radius:.1e} of y and has its active set."
     return Estimate(
         gradient=gradient, direct=f_x, adjoint=w[: S.m], linear=solution, status=status, detail=detail, extra=facts,
         error_estimate=_newton_difference(problem, local, gradient, S),
@@ -76,14 +74,6 @@ def _newton_difference(problem, local, gradient, S):
     T = conditions.build(problem, local.x, y, mu, nu, S.J)
     w = conditions.solve(T, T.rhs(f_y)).x
     return float(np.linalg.norm(f_x - T.N_transpose(w) - gradient))
-
-
-def _certified(problem, local, facts):
-    """Newton-Kantorovich with the Lipschitz constant of K, where the problem states it (constants["L_H"])."""
-    lipschitz = (problem.constants or {}).get("L_H")
-    if lipschitz is None or not np.isfinite(local.radius):
-        return False
-    return facts["active_set_certified"] and lipschitz * local.radius / 2 <= 0.5 * local.smallest
 
 
 def _nonunique(local, f_x, f_y, d, facts):

@@ -162,13 +162,14 @@ class PenalisedLinearModel:
         return LowerSolution(y=y, residual=residual, iterations=1, status=status, method="closed_form", factor=factor)
 
     def constants(self, bounds):
-        """Lipschitz constants in y that hold everywhere; those that depend on x only where bounds give its range."""
+        """Lipschitz constants in y that hold everywhere, those at one x under "at"; over the bounds, where they give a range of x."""
         third = 0.0 if self.loss == SQUARED else 3**-0.5 / 6  # max |l'''| of the logistic loss
         curvature = 1.0 if self.loss == SQUARED else 0.25
         known = {
             "L_f": curvature * self.val.spectral_bound(self.w_val),
             "L_fx": 0.0,
             "L_H": third * self.train.spectral_bound(self.w_train * self.train.row_norms()) if third else 0.0,
+            "at": self.constants_at,
         }
         if bounds is not None:
             lo, hi = (np.broadcast_to(np.asarray(b, float), (self.n,)) for b in bounds)
@@ -177,6 +178,11 @@ class PenalisedLinearModel:
             if np.isfinite(hi).all():
                 known["L_B"] = float(np.exp(hi.max()))
         return known
+
+    def constants_at(self, x):
+        """mu and L_B at x: the least and the greatest penalty."""
+        c = self.penalty(x)
+        return {"mu": float(c.min()), "L_B": float(c.max())}
 
 
 def _targets(t, N, name):

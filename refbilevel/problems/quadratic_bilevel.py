@@ -227,10 +227,16 @@ class QuadraticBilevel(BilevelProblem):
             f=f.value, f_x=f.x, f_y=f.y, f_xx=f.xx, f_xy=f.xy, f_yy=f.yy,
             g=g.value, g_x=g.x, g_y=g.y, g_xx=g.xx, g_xy=g.xy, g_yy=g.yy,
             constraints=lower_constraints(p, q, LagrangianBlocks(p, q), p.linear and q.linear),
-            upper_constraints=upper_constraints(upper.inequalities, upper.equalities),
+            upper_constraints=upper_constraints(upper.inequalities, upper.equalities), constants=_constants(f, p, q, n),
         )  # fmt: skip
         object.__setattr__(self, "upper", upper)
         object.__setattr__(self, "lower", lower)
+
+
+def _constants(f, p, q, n):
+    """Lipschitz constants in y of f_y, f_x and, where every lower row is linear, of the KKT system."""
+    known = {"L_f": float(np.linalg.norm(f.Q[n:, n:], 2)), "L_fx": float(np.linalg.norm(f.Q[:n, n:], 2))}
+    return known | ({"L_H": 0.0, "L_B": 0.0} if p.linear and q.linear else {})
 
 
 def _array(value, shape, name):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .linear import METHODS, solve
+from ..linear import METHODS, solve
 
 DIGITS = 15.95  # -log10 of the rounding unit 2^-53
 
