@@ -206,13 +206,13 @@ def test_the_models_are_left_alone():
     """No value, no dual and no parameter of the caller's problems changes, and later changes of theirs do not reach us."""
     x, y, p = cp.Variable(2), cp.Variable(2), cp.Parameter(2, value=np.ones(2))
     y.value = np.array([7.0, 8.0])
-    constraint = y >= -5
-    upper, lower = cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.sum(x))), cp.Problem(cp.Minimize(cp.sum_squares(y - x - p)), [constraint])
+    constraint, bound = y >= -5, cp.Parameter(value=0.15)
+    upper, lower = cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.sum(x))), cp.Problem(cp.Minimize(cp.sum_squares(y - x - p)), [constraint, y[0] <= 3 + bound, y[0] >= bound])
     problem = rb.from_cvxpy(upper, lower, [y])
     before = rb.hypergradient(problem, [0.1, 0.2]).gradient
     assert x.value is None and constraint.dual_value is None and lower.status is None
     np.testing.assert_array_equal(y.value, [7, 8])
-    p.value = 9 * np.ones(2)
+    p.value, bound.value = 9 * np.ones(2), 2.5
     np.testing.assert_array_equal(rb.hypergradient(problem, [0.1, 0.2]).gradient, before)
 
 
@@ -242,7 +242,8 @@ def test_any_installed_solver(solver):
     low = rb.solve_lower(problem, [0.5, 0.9, -2.0])
     assert low.success and low.solvers[0] == solver.upper()
     np.testing.assert_allclose(low.y, [0.3, 0.7, 0], atol=1e-13)
-    assert low.residual <= 1e-13 * 10
+    assert low.residual <= 1e-12
+    assert low.residual_before <= 1e-2  # its multipliers arrive with the right sign: SCS stops at 1e-4 or so
 
 
 def test_scs_on_every_cone():
@@ -256,7 +257,7 @@ def test_scs_on_every_cone():
     upper = cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.trace(Y)))
     at = np.array([0.5, -0.9, 0.2])
     results = [rb.hypergradient(rb.from_cvxpy(upper, lower, [y, Y], upper_variables=[x], solver=s), at) for s in ("CLARABEL", "SCS")]
-    assert results[1].success and results[1].lower.residual_before > results[1].lower.residual
+    assert results[1].success and results[1].lower.residual < results[1].lower.residual_before <= 1e-2
     np.testing.assert_allclose(results[1].gradient, results[0].gradient, atol=1e-12)
 
 
