@@ -151,7 +151,8 @@ def test_exponent_must_be_a_number():
 def test_discrete_and_complex_variables(kind):
     x, y = cp.Variable(2, **{kind: True}), cp.Variable(2)
     with pytest.raises(ArgumentError, match=kind):
-        rb.from_cvxpy(cp.Problem(cp.Minimize(cp.sum_squares(y))), cp.Problem(cp.Minimize(cp.sum_squares(y - cp.real(x)))), [y], upper_variables=[x])
+        lower = cp.Problem(cp.Minimize(cp.sum_squares(y - cp.real(x))))
+        rb.from_cvxpy(cp.Problem(cp.Minimize(cp.sum_squares(y))), lower, [y], upper_variables=[x])
 
 
 def test_forgotten_lower_variable():
@@ -207,7 +208,8 @@ def test_the_models_are_left_alone():
     x, y, p = cp.Variable(2), cp.Variable(2), cp.Parameter(2, value=np.ones(2))
     y.value = np.array([7.0, 8.0])
     constraint, bound = y >= -5, cp.Parameter(value=0.15)
-    upper, lower = cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.sum(x))), cp.Problem(cp.Minimize(cp.sum_squares(y - x - p)), [constraint, y[0] <= 3 + bound, y[0] >= bound])
+    upper = cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.sum(x)))
+    lower = cp.Problem(cp.Minimize(cp.sum_squares(y - x - p)), [constraint, y[0] <= 3 + bound, y[0] >= bound])
     problem = rb.from_cvxpy(upper, lower, [y])
     before = rb.hypergradient(problem, [0.1, 0.2]).gradient
     assert x.value is None and constraint.dual_value is None and lower.status is None
@@ -251,7 +253,10 @@ def test_scs_on_every_cone():
     x, y = cp.Variable(3), cp.Variable(3)
     Y = cp.Variable((2, 2), PSD=True)
     lower = cp.Problem(
-        cp.Minimize(cp.sum_squares(y - x) + cp.norm(y, 2) + cp.sum(cp.exp(y)) + cp.sum_squares(Y - cp.diag(x[:2])) + cp.sum(cp.power(cp.abs(y), 1.5, approx=False))),
+        cp.Minimize(
+            cp.sum_squares(y - x) + cp.norm(y, 2) + cp.sum(cp.exp(y)) + cp.sum_squares(Y - cp.diag(x[:2]))
+            + cp.sum(cp.power(cp.abs(y), 1.5, approx=False))
+        ),
         [cp.sum(y) == 0.3],
     )  # fmt: skip
     upper = cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.trace(Y)))
@@ -264,7 +269,8 @@ def test_scs_on_every_cone():
 def test_unused_upper_variable():
     """x that the lower problem never sees: the gradient is f_x."""
     x, z, y = cp.Variable(2), cp.Variable(), cp.Variable(2)
-    problem = rb.from_cvxpy(cp.Problem(cp.Minimize(cp.sum(y) + z**2)), cp.Problem(cp.Minimize(cp.sum_squares(y - x))), [y], upper_variables=[x, z])
+    upper, lower = cp.Problem(cp.Minimize(cp.sum(y) + z**2)), cp.Problem(cp.Minimize(cp.sum_squares(y - x)))
+    problem = rb.from_cvxpy(upper, lower, [y], upper_variables=[x, z])
     np.testing.assert_allclose(rb.hypergradient(problem, [1.0, 2.0, 3.0]).gradient, [1, 1, 6], atol=1e-14)
 
 

@@ -43,9 +43,9 @@ def test_vjp_and_jvp_are_adjoint(make):
 
 
 @pytest.mark.parametrize("linear", ["dense", "sparse", "minres", "gmres", "lsmr"])
-@pytest.mark.parametrize("make", [models.robust_least_squares, models.semidefinite, models.stackelberg, models.power], ids=lambda m: m.__name__)
-def test_every_linear_method_agrees(make, linear):
-    problem, x = make()
+@pytest.mark.parametrize("name", ["robust_least_squares", "semidefinite", "stackelberg", "power"])
+def test_every_linear_method_agrees(name, linear):
+    problem, x = getattr(models, name)()
     exact = rb.hypergradient(problem, x).gradient
     other = rb.hypergradient(problem, x, linear=linear)
     assert other.success
@@ -85,9 +85,8 @@ def test_semidefinite_closed_form():
     B = r.standard_normal((3, 3))
     S0, C = B + B.T, r.standard_normal((3, 3))
     Y, S = cp.Variable((3, 3), PSD=True), cp.Variable((3, 3), symmetric=True)
-    problem = rb.from_cvxpy(
-        upper=cp.Problem(cp.Minimize(cp.trace(C @ Y) + 0 * S[0, 0])), lower=cp.Problem(cp.Minimize(cp.sum_squares(Y - S))), lower_variables=[Y]
-    )
+    upper, lower = cp.Problem(cp.Minimize(cp.trace(C @ Y) + 0 * S[0, 0])), cp.Problem(cp.Minimize(cp.sum_squares(Y - S)))
+    problem = rb.from_cvxpy(upper=upper, lower=lower, lower_variables=[Y])
     result = rb.hypergradient(problem, np.ravel(S0))
     values, Q = np.linalg.eigh(S0)
     plus = np.maximum(values, 0)

@@ -21,7 +21,8 @@ from refbilevel.frontends.cvxpy_ import frobenius
 
 def elastic_net(r, rows=60, columns=30):
     X, w = r.standard_normal((rows, columns)), cp.Variable(columns)
-    l1, l2, t = cp.Parameter(nonneg=True, value=4.0), cp.Parameter(nonneg=True, value=1.5), cp.Parameter(rows, value=r.standard_normal(rows))
+    l1, l2 = cp.Parameter(nonneg=True, value=4.0), cp.Parameter(nonneg=True, value=1.5)
+    t = cp.Parameter(rows, value=r.standard_normal(rows))
     return cp.Problem(cp.Minimize(0.5 * cp.sum_squares(X @ w - t) + l1 * cp.norm1(w) + 0.5 * l2 * cp.sum_squares(w))), w
 
 

@@ -58,7 +58,7 @@ def partials(atom, values):
     """[(arg size, size) sparse or None]: transposed Jacobians of `atom` by argument, column-major; None outside its domain."""
     with np.errstate(all="ignore"):
         blocks = atom._grad(list(values))
-    return [None if b is None else sparse.csr_array(b) if sparse.issparse(b) else sparse.csr_array(np.reshape(b, (-1, atom.size))) for b in blocks]
+    return [b if b is None else sparse.csr_array(b if sparse.issparse(b) else np.reshape(b, (-1, atom.size))) for b in blocks]
 
 
 def exponent(atom):
@@ -164,7 +164,8 @@ def _check_complete(form):
     """No bound and no cone may live outside A: such rows would be dropped in silence."""
     outside = [name for name in ("lower_bounds", "upper_bounds", "lb_tensor", "ub_tensor") if getattr(form, name, None) is not None]
     if outside or getattr(form, "dir_cones", None):
-        raise BilevelError(f"CVXPY {cp.__version__} keeps constraints outside the cone rows ({outside or 'dir_cones'}); use another version")
+        where = ", ".join(outside) or "dir_cones"
+        raise BilevelError(f"CVXPY {cp.__version__} keeps constraints outside the cone rows ({where}); use another version")
 
 
 def _probe(leaf, start):

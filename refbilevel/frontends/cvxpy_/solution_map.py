@@ -104,7 +104,7 @@ class SolutionMap:
         return self._y(dx_c)
 
     def branches(self, x, lower, y_bar):
-        """(2^w, n): (dy/dx)' y_bar for every choice at the w weakly active rows, w <= BRANCHES; None where more, or cones, are at a kink."""
+        """(2^w, n): (dy/dx)' y_bar for every choice at the w weakly active rows; None for w > BRANCHES or a cone at a kink."""
         state, _ = self._state(x, lower)
         weak = np.flatnonzero(state.point.margins <= self._weak(state.point.program))
         if not 0 < weak.size <= BRANCHES or state.point.at.cone_margin <= self._weak(state.point.program):
@@ -247,7 +247,7 @@ class SolutionMap:
         return self.upper.pack(arrays)
 
     def _one_sided(self, inside, y_bar, linear, record):
-        """The gradient just inside: a Clarke element (a limit of gradients) to O(INSIDE), where a zero penalty leaves its epigraph slack."""
+        """The gradient just inside: a Clarke element to O(INSIDE), where a zero penalty leaves its epigraph slack."""
         x_bar, there = self.adjoint(inside, None, y_bar, linear)
         detail = f"{record.detail} The element given is the one-sided derivative, to {INSIDE:.0e}."
         return x_bar, replace(record, detail=detail if there.success else record.detail)
