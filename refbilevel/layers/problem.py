@@ -60,8 +60,9 @@ class LayerProblem:
     f, f_x, f_y, f_z, g, g_x, g_y, g_yy, g_xy, g_zy : callables of (x, y, z)
         As in `BilevelProblem`, with f_z (k,) and g_zy (k, m); those two may be left out and are then completed by
         sixth-order differences (about 10 digits).
-    constraints : LayerConstraints, optional
-    upper_constraints : LayerUpperConstraints, optional
+    constraints : LayerConstraints, or Constraints of (x, y, z), optional
+    upper_constraints : LayerUpperConstraints, or UpperConstraints of (x, y, z), optional
+        The plain records have no derivatives in z; those are completed too.
     bounds : (lo, hi), optional
         Bounds on x.
 
@@ -133,11 +134,11 @@ class LayerProblem:
         for row in ("p", "q"):
             value = getattr(c, row)
             if value is not None:
-                d_z = getattr(c, row + "_z") or _transposed(_in_z(value))
+                d_z = getattr(c, row + "_z", None) or _transposed(_in_z(value))
                 rows |= {row: parts(value), row + "_x": _beside(getattr(c, row + "_x"), d_z, self.n), row + "_y": parts(getattr(c, row + "_y"))}
         if c.linear:
             return Constraints(**rows, linear=True)
-        zy = c.lagrangian_zy or _in_z_weighted(c)
+        zy = getattr(c, "lagrangian_zy", None) or _in_z_weighted(c)
         return Constraints(**rows, lagrangian_yy=parts(c.lagrangian_yy), lagrangian_xy=_stack(c.lagrangian_xy, zy, self.n))
 
 

@@ -116,7 +116,7 @@ def _joint(problem):
 def _row(u, letter, i, n, m):
     """(r, r_X, r_y) of row i as functions of (X, y)."""
     value, d_x, d_y = (getattr(u, letter + s) for s in ("", "_x", "_y"))
-    d_z = getattr(u, letter + "_z") or (lambda x, y, z: _in_z(value)(x, y, z).T)
+    d_z = getattr(u, letter + "_z", None) or (lambda x, y, z: _in_z(value)(x, y, z).T)
 
     def r(X, y):
         return float(np.asarray(value(X[:n], y, X[n:]))[i])

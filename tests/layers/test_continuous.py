@@ -180,6 +180,22 @@ def test_statuses_at_points_without_derivative():
     assert x[0] == pytest.approx(0.68)
 
 
+@pytest.mark.slow
+def test_plain_constraint_records_serve_too():
+    """Constraints and UpperConstraints of (x, y, z): what they lack in z is completed by differences."""
+    from dataclasses import replace
+
+    full = constrained("rows")
+    lower, upper = full.constraints, full.upper_constraints
+    plain = replace(
+        full,
+        constraints=rb.Constraints(p=lower.p, p_x=lower.p_x, p_y=lower.p_y, q=lower.q, q_x=lower.q_x, q_y=lower.q_y, linear=True),
+        upper_constraints=rb.UpperConstraints(G=upper.G, G_x=upper.G_x, G_y=upper.G_y),
+    )
+    bars = np.array([1.0, -2.0]), np.array([0.5, 1.0, -1.0, 2.0])
+    np.testing.assert_allclose(rb.BilevelLayer(plain).vjp(Z3, *bars), rb.BilevelLayer(full).vjp(Z3, *bars), rtol=1e-8)
+
+
 def test_batches():
     layer = rb.BilevelLayer(quartic())
     Z = np.stack([Z3, 2 * Z3])
