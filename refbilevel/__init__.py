@@ -24,6 +24,7 @@ _PUBLIC = {
     "Status": "results",
     # the verbs
     "hypergradient": "driver",
+    "reference": "arbiter",
     "ESTIMATORS": "estimators",
     "solve_lower": "lower.solve",
     "StepMap": "lower.step_maps",

@@ -108,7 +108,7 @@ def _cholesky_direction(H, r):
             return _Direction(-la.cho_solve(factor, r, check_finite=False), convex, norm_H)
         except la.LinAlgError:
             convex = False
-            tau = max(10 * tau, 1e-10 * norm_H, 1e-300)
+            tau = max(10 * tau, 1e-10 * norm_H, 1e-12 * np.linalg.norm(r), 1e-300)
 
 
 def _unbounded(H, r, s, y):
@@ -117,7 +117,7 @@ def _unbounded(H, r, s, y):
     if norm_s < 1e8 * (1 + np.linalg.norm(y)):
         return False
     u = s / norm_s
-    return abs(u @ (H @ u)) <= 1e-8 * np.linalg.norm(H @ r) / max(np.linalg.norm(r), 1e-300) and u @ r < 0
+    return abs(u @ (H @ u)) <= 100 * EPS * np.linalg.norm(H @ r) / max(np.linalg.norm(r), 1e-300) and u @ r < 0
 
 
 def _line_search(problem, x, y, r, s):

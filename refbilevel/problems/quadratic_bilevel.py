@@ -28,7 +28,7 @@ class Quadratic:
     n: int
 
     def at(self, z):
-        return float(0.5 * z @ self.Q @ z + self.c @ z + self.const)
+        return 0.5 * z @ self.Q @ z + self.c @ z + self.const
 
     def gradient(self, z):
         return self.Q @ z + self.c
