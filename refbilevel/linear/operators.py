@@ -61,6 +61,16 @@ class Watched:
         self.matvecs += 1 if v.ndim == 1 else v.shape[1]
         return self._watch(v, np.asarray(self.A @ v))
 
+    def times(self, v):
+        """A v for one vector (N,) whose product a factorisation explains: counted, finite, its norm on record."""
+        self.matvecs += 1
+        w = np.asarray(self.A @ v)
+        above, below = length(w), length(v)
+        if not np.isfinite(above):
+            raise NonFinite("a product with A is not finite")
+        self.norm = max(self.norm, above / below) if below > 0 else self.norm
+        return w
+
     def rmatvec(self, v):
         """A' v; operators without rmatvec count as symmetric (the caller has probed)."""
         self.matvecs += 1
@@ -85,6 +95,11 @@ class Watched:
     def operator(self):
         """The same products as a SciPy LinearOperator."""
         return LinearOperator(self.shape, matvec=lambda v: self @ v.ravel(), rmatvec=lambda v: self.rmatvec(v.ravel()), dtype=self.dtype)
+
+
+def length(v):
+    """|v| of a vector."""
+    return float(np.sqrt(v @ v))
 
 
 def longest_column(A):

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..results import LinearSolution, Status
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, Watched
+from .operators import ASYMMETRY_LIMIT, Watched, length
 
 EPS = np.finfo(float).eps
 #: restarts at most; one run reduces the residual by at most REDUCTION, so a few are enough
@@ -52,6 +52,27 @@ def refine(task, correct, watch=lambda: False):
     return X
 
 
+def refine_column(task, solve):
+    """`refine` for a single column and a direct factor: (X (N, 1), (|b - A x| / |b|, backward error)), norms taken as they come."""
+    A, b, size = task.A, task.B[:, 0], task.norms[0]
+    x, r, norm = np.zeros_like(b), b, size
+    if task.X0 is not None:
+        x = task.X0[:, 0]
+        r = b - A.times(x)
+        norm = length(r)
+    for _ in range(CYCLES):
+        if norm <= max(task.rtol * size, EPS * (A.norm * length(x) + size)):
+            break
+        trial = x + solve(r)
+        left = b - A.times(trial)
+        after, before = length(left), norm
+        if after < norm:
+            x, r, norm = trial, left, after
+        if not after < 0.5 * before:
+            break
+    return x[:, None], (float(norm / size), float(norm / (A.norm * length(x) + size)))
+
+
 def target(task, X, columns=slice(None)):
     """The residual below which a column is done: its tolerance, or one unit of backward error."""
     return np.maximum(task.rtol * task.norms[columns], EPS * (task.A.norm * np.linalg.norm(X, axis=0) + task.norms[columns]))
@@ -66,9 +87,9 @@ def recomputed(task, X):
     return float(relative), float(backward)
 
 
-def judged(task, X, method, iterations, condition, status, detail, negative, skew, factor=None, hit=False):
-    """The LinearSolution; without a `status` from the method, the recomputed residual decides."""
-    residual, backward = recomputed(task, X)
+def judged(task, X, method, iterations, condition, status, detail, negative, skew, factor=None, hit=False, seen=None):
+    """The LinearSolution; without a `status` from the method, the recomputed residual decides (`seen`: as `recomputed` gives it)."""
+    residual, backward = seen or recomputed(task, X)
     met = residual <= task.rtol or backward <= 10.0 * EPS * np.sqrt(X.shape[0])
     if status is None and not met:
         asymmetric = method_named(method).symmetric and skew > ASYMMETRY_LIMIT

@@ -13,7 +13,7 @@ from .krylov import RUNS, guarded
 from .methods import method_named
 from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit, longest_column
 from .preconditioners import preconditioner_of
-from .refinement import EPS, Task, judged, recomputed, refine
+from .refinement import EPS, Task, judged, recomputed, refine, refine_column
 
 
 def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, preconditioner=None, factor=None):
@@ -124,13 +124,17 @@ def _direct(task, factor, expected=None):
     within = getattr(factor, "solve_within", None)  # a factor that iterates is told how far
     if hasattr(factor, "matrix") and isinstance(task.A.A, LinearOperator):
         task.A.norm = max(task.A.norm, longest_column(factor.matrix))
-    X = refine(task, lambda R, goals, active: within(R, goals) if within else factor.solve(R))
+    seen = None
+    if within is None and task.B.shape[1] == 1:
+        X, seen = refine_column(task, factor.solve)
+    else:
+        X = refine(task, lambda R, goals, active: within(R, goals) if within else factor.solve(R))
     status = detail = None
     if expected == "cholesky" and factor.negative:
         status, detail = Status.NOT_A_MINIMUM, f"It has {factor.negative} negative eigenvalue(s); solved with LDL instead of Cholesky."
     elif factor.condition > 1.0 / EPS:
         status, detail = Status.ILL_CONDITIONED, f"Condition number about {factor.condition:.1e}."
-    return judged(task, X, factor.method, 0, factor.condition, status, detail, factor.negative, factor.asymmetry, factor)
+    return judged(task, X, factor.method, 0, factor.condition, status, detail, factor.negative, factor.asymmetry, factor, seen=seen)
 
 
 def _iterative(task, method, skew=None, negative=None):
