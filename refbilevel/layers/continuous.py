@@ -8,8 +8,8 @@ With F(x, z) = f(x, y*(x, z), z), its stationarity grad_x F = 0 (the hypergradie
 S is the Schur complement F_x - F_y G_y^{-1} G_x of the optimality system F = 0, G = 0 (block.py solves that system as it stands).
 Upper constraints in force (bounds, rows of G, rows of H) with total derivatives C = [C_x C_z] and multipliers lambda enter as
 upper KKT rows: F becomes F + lambda.G, and the systems are solved in the null space of C_x. Lower constraints enter through
-y*'s KKT system, as everywhere. F_xx d and F_xz' b are directional derivatives of the exact hypergradient in X = (x, z), taken by
-eighth-order differences with an error estimate (differences.py). Assumes a strict minimum (S positive definite on the null space) and
+y*'s KKT system, as everywhere. F_xx d and F_xz' b are products with the Hessian of F in X = (x, z), exact where the problem has its
+`adjoint_hvp`, else with differenced third derivatives and an error estimate (curvature.py). Assumes a strict minimum (S positive definite on the null space) and
 active sets that do not change; else the status says so.
 
 Alesiani, Implicit bilevel optimization: differentiating through bilevel optimization programming, AAAI 2023, th. 1.
@@ -26,9 +26,8 @@ from ..errors import ArgumentError, StatusError
 from ..outer.minimize_ import minimize
 from ..problem import as_vector
 from ..results import LowerSolution, Status, _Outcome
-from .differences import directional
+from .curvature import Curvature
 from .rows import upper_rows
-from .tangent import lower_jvp, lower_vjp
 
 NULL = 1e-9  # relative size below which an eigenvalue of S or a multiplier counts as zero
 
@@ -108,7 +107,8 @@ class BilevelLayer:
         return self._polished(z, start)
 
     def _polished(self, z, start):
-        """Newton on the upper KKT system from the minimiser's point until rounding, with S of that point kept (chord steps)."""
+        """Newton on the upper KKT system from the minimiser's point until rounding, with S of that point kept (chord steps);
+        S is that of the last point in the end."""
         point = self._point(z, start.x, start)
         best = point
         while np.isfinite(best.residual) and best.residual > 0 and point.curvature > 0:
@@ -116,9 +116,7 @@ class BilevelLayer:
             if not moved.residual < 0.5 * best.residual:
                 break
             best = moved
-        if np.linalg.norm(best.x - start.x) > 1e-6 * (1 + np.linalg.norm(best.x)):
-            best = self._point(z, best.x, start)
-        return best
+        return best if best is point else self._point(z, best.x, start)
 
     def _point(self, z, x, start, old=None):
         """The LayerSolution at x; its Hessian is that of `old` where given."""
@@ -143,7 +141,7 @@ class BilevelLayer:
         n, basis = self.problem.n, rows.null_space()
         if not (h.success or h.status is Status.DEGENERATE):
             return np.full((n, n), np.nan), basis, np.nan
-        S = self._hessian(self._lagrangian(rows, multipliers), X, h.lower)
+        S = self._hessian(self._curvature(X, h.lower, rows, multipliers))
         reduced = basis.T @ S @ basis
         if not basis.shape[1] or not np.isfinite(S).all():
             return S, basis, 1.0 if np.isfinite(S).all() else np.nan
@@ -202,12 +200,11 @@ class BilevelLayer:
             from .block import block_vjp
 
             return LayerGradient(block_vjp(self, s, x_bar, y_bar), np.nan, s.status)
-        X = np.concatenate([s.x, s.z])
-        from_y = lower_vjp(self.joint, X, s.lower, y_bar)
+        curvature = self._curvature_at(s)
+        from_y = curvature.cotangent(y_bar)
         load = x_bar + from_y[:n]
-        b = self._solve(s, X, load)
-        lagrangian = self._lagrangian(s.rows, s.multipliers)
-        product, error = self._curvature(lagrangian, X, s.lower, np.concatenate([b, np.zeros(k)]))
+        b = self._solve(s, curvature, load)
+        product, error = curvature.product(np.concatenate([b, np.zeros(k)]))
         c = s.rows.pseudo_transpose(load - product[:n])
         z_bar = from_y[n:] - product[n:] - s.rows.C[:, n:].T @ c
         return LayerGradient(z_bar, float(error), s.status)
@@ -217,12 +214,11 @@ class BilevelLayer:
         n = self.problem.n
         dz = as_vector(dz, self.problem.k, "dz")
         s = (self.solution(z) if solution is None else solution).raise_for_status()
-        X = np.concatenate([s.x, s.z])
+        curvature = self._curvature_at(s)
         particular = -s.rows.pseudo(s.rows.C[:, n:] @ dz)
-        lagrangian = self._lagrangian(s.rows, s.multipliers)
-        product, _ = self._curvature(lagrangian, X, s.lower, np.concatenate([particular, dz]))
-        dx = particular - self._solve(s, X, product[:n])
-        return dx, lower_jvp(self.joint, X, s.lower, np.concatenate([dx, dz]))
+        product, _ = curvature.product(np.concatenate([particular, dz]))
+        dx = particular - self._solve(s, curvature, product[:n])
+        return dx, curvature.tangent(np.concatenate([dx, dz]))[0]
 
     def jacobian(self, z, *, solution=None):
         """(dx/dz (n, k), dy/dz (m, k)), by k jvps."""
@@ -243,40 +239,33 @@ class BilevelLayer:
 
     # the pieces
 
-    def _lagrangian(self, rows, multipliers):
-        """The joint problem with f + lambda.G in place of f; f itself where no row involves y."""
-        return rows.lagrangian(self.joint, multipliers)
+    def _curvature(self, X, lower, rows, multipliers):
+        return Curvature(self.problem, self.joint, X, lower, rows.terms(multipliers))
 
-    def _hessian(self, lagrangian, X, lower):
-        """S = F_xx by n directional derivatives of the hypergradient, symmetrised."""
+    def _curvature_at(self, s):
+        return self._curvature(np.concatenate([s.x, s.z]), s.lower, s.rows, s.multipliers)
+
+    def _hessian(self, curvature):
+        """S = F_xx by n products, symmetrised."""
         n, k = self.problem.n, self.problem.k
-        S = np.array([self._curvature(lagrangian, X, lower, np.concatenate([e, np.zeros(k)]))[0][:n] for e in np.eye(n)])
+        S = np.array([curvature.product(np.concatenate([e, np.zeros(k)]))[0][:n] for e in np.eye(n)])
         return 0.5 * (S + S.T)
 
-    def _curvature(self, lagrangian, X, lower, direction):
-        """(Hessian of F in X times direction (n + k,), error estimate)."""
-
-        def gradient(X):
-            return hypergradient(lagrangian, X, y0=lower.y, diagnostics=False).gradient
-
-        return directional(gradient, X, direction)
-
-    def _solve(self, s, X, load):
+    def _solve(self, s, curvature, load):
         """b with P (S b - load) = 0, C b = 0."""
         if self.linear == "cg":
-            return self._krylov(s, X, load)
+            return self._krylov(s, curvature, load)
         return s.basis @ np.linalg.solve(s.basis.T @ s.hessian @ s.basis, s.basis.T @ load)
 
-    def _krylov(self, s, X, load):
+    def _krylov(self, s, curvature, load):
         from scipy.sparse.linalg import LinearOperator
 
         from ..linear import solve
 
-        n, k, Z = self.problem.n, self.problem.k, s.basis
-        lagrangian = self._lagrangian(s.rows, s.multipliers)
+        k, n, Z = self.problem.k, self.problem.n, s.basis
 
         def product(t):
-            return Z.T @ self._curvature(lagrangian, X, s.lower, np.concatenate([Z @ t.ravel(), np.zeros(k)]))[0][:n]
+            return Z.T @ curvature.product(np.concatenate([Z @ t.ravel(), np.zeros(k)]))[0][:n]
 
         S = LinearOperator((Z.shape[1],) * 2, matvec=product, rmatvec=product, dtype=float)
         solution = solve(S, Z.T @ load, "cg", rtol=1e-11)

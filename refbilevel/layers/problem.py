@@ -65,6 +65,9 @@ class LayerProblem:
         The plain records have no derivatives in z; those are completed too.
     bounds : (lo, hi), optional
         Bounds on x.
+    adjoint_hvp : callable (x, y, z, v, dx, dy, dz) -> ((n,), (m,), (k,)), optional
+        Hessian of f - v.g_y in (x, y, z), v (m,) fixed, times (dx, dy, dz): the third derivatives of g that the layer's derivative
+        needs. Without it they are differences of the second ones (about 12 digits, with an error estimate).
 
     Raises
     ------
@@ -87,6 +90,7 @@ class LayerProblem:
     constraints: LayerConstraints | None = None
     upper_constraints: LayerUpperConstraints | None = None
     bounds: tuple | None = None
+    adjoint_hvp: object = None
 
     def __post_init__(self):
         if isinstance(self.k, bool) or not isinstance(self.k, (int, np.integer)) or self.k < 1:

@@ -55,17 +55,9 @@ class UpperRows:
         small = multipliers <= 1e-7 * max(scale, 1e-300)
         return [name for name, i, s in zip(self.names, self.inequality, small) if i and s]
 
-    def lagrangian(self, joint, multipliers):
-        """`joint` with f + sum lambda_i r_i over the rows that are functions (bounds have no curvature)."""
-        terms = [(float(weight), r) for weight, r in zip(multipliers, self.functions) if r is not None]
-        if not terms:
-            return joint
-        return replace(
-            joint,
-            f=lambda X, y: joint.f(X, y) + sum(w * r[0](X, y) for w, r in terms),
-            f_x=lambda X, y: joint.f_x(X, y) + sum(w * r[1](X, y) for w, r in terms),
-            f_y=lambda X, y: joint.f_y(X, y) + sum(w * r[2](X, y) for w, r in terms),
-        )
+    def terms(self, multipliers):
+        """(lambda_i, r_X, r_y) of the rows that are functions: the upper Lagrangian's part beside f (bounds have no curvature)."""
+        return tuple((float(weight), r[1], r[2]) for weight, r in zip(multipliers, self.functions) if r is not None)
 
 
 def upper_rows(problem, X, h, start):
