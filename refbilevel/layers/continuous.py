@@ -26,10 +26,12 @@ from ..errors import ArgumentError, StatusError
 from ..outer.minimize_ import minimize
 from ..problem import as_vector
 from ..results import LowerSolution, Status, _Outcome
+from .block import block_vjp
 from .curvature import Curvature
 from .rows import upper_rows
 
 NULL = 1e-9  # relative size below which an eigenvalue of S or a multiplier counts as zero
+LINEAR = ("schur", "cg", "block", "gmres")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +75,9 @@ class BilevelLayer:
     x0 : (n,) array_like, optional
         Start of the forward solve; zeros by default, projected on the bounds.
     method, tol, options : the method of `minimize`, its tolerance, its options.
-    linear : "schur" | "block" | "cg"
-        Schur complement formed (default), the whole block system, or conjugate gradients on S without forming it.
+    linear : "schur" | "cg" | "block" | "gmres"
+        How `vjp` solves: the Schur complement S formed (default) or not (conjugate gradients), the whole block system formed or
+        not (GMRES). `jvp` uses S.
 
     Raises
     ------
@@ -83,8 +86,8 @@ class BilevelLayer:
     """
 
     def __init__(self, problem, *, x0=None, method="auto", tol=1e-9, linear="schur", options=None):
-        if linear not in ("schur", "block", "cg"):
-            raise ArgumentError(f"linear must be 'schur', 'block' or 'cg', got {linear!r}")
+        if linear not in LINEAR:
+            raise ArgumentError(f"linear must be one of {', '.join(map(repr, LINEAR))}, got {linear!r}")
         self.problem, self.method, self.tol, self.linear = problem, method, tol, linear
         self.x0 = np.zeros(problem.n) if x0 is None else as_vector(x0, problem.n, "x0")
         self.options = dict(options or {})
@@ -196,11 +199,9 @@ class BilevelLayer:
         s = self.solution(z) if solution is None else solution
         if not s.success:
             return LayerGradient(np.full(k, np.nan), np.nan, s.status, s.detail)
-        if self.linear == "block":
-            from .block import block_vjp
-
-            return LayerGradient(block_vjp(self, s, x_bar, y_bar), np.nan, s.status)
         curvature = self._curvature_at(s)
+        if self.linear in ("block", "gmres"):
+            return LayerGradient(*block_vjp(self.problem, s, curvature, x_bar, y_bar, "lu" if self.linear == "block" else "gmres"))
         from_y = curvature.cotangent(y_bar)
         load = x_bar + from_y[:n]
         b = self._solve(s, curvature, load)

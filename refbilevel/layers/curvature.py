@@ -57,10 +57,9 @@ class Curvature:
         return self._second(d, lambda psi: psi[0] - S.N_transpose(self.solve(S.rhs(*psi[1:]))))
 
     def partials(self, d):
-        """(psi_X (n + k,), (psi_s in the rows of K)): what the unreduced optimality system needs."""
-        N = d.size
-        psi, _ = self._second(d, lambda psi: np.concatenate([psi[0], self.system.rhs(*psi[1:])]))
-        return psi[:N], psi[N:]
+        """(psi_X (n + k,), psi_s in the rows of K, error estimate): what the unreduced optimality system needs."""
+        psi, error = self._second(d, lambda psi: np.concatenate([psi[0], self.system.rhs(*psi[1:])]))
+        return psi[: d.size], psi[d.size :], error
 
     def _second(self, d, through):
         """(through(psi), error estimate), psi = (X, y, mu, nu) parts."""
