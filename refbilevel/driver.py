@@ -96,7 +96,7 @@ def hypergradient(
         return _answer(view, x, found, estimator, refine, diagnostics or accuracy is not None, options)
 
     result = run(tol, options) if accuracy is None else to_accuracy(run, accuracy, certify, estimator, options)
-    result = replace(result, cost=_cost(counts, result.linear))
+    object.__setattr__(result, "cost", _cost(counts, result.linear))  # ours alone until it is returned
     return result.raise_for_status() if strict else result
 
 
@@ -218,7 +218,8 @@ def _newton(view, x, lower, estimate, options):
         return None
     linear = options.get("linear", "auto")
     linear = linear if linear in METHODS else "auto"
-    return certificates.newton_difference(view, x, lower.y, linear, lower.factor)
+    factor = estimate.linear.factor if estimate.linear is not None and lower.factor is None else lower.factor
+    return certificates.newton_difference(view, x, lower.y, linear, factor)
 
 
 def _digits(view, x, lower, estimate, newton, direct):

@@ -80,13 +80,14 @@ def error_bound(problem, x, gradient, candidates):
     known = constants_at(problem, x)
     if not all(np.isfinite(known.get(name, np.nan)) for name in LIPSCHITZ) or not np.isfinite(gradient).all():
         return np.nan
+    spectra = []
     with np.errstate(all="ignore"):
-        bounds = [_at(problem, x, gradient, y, v, known) for y, v in candidates if v is not None and np.isfinite(v).all()]
+        bounds = [_at(problem, x, gradient, y, v, known, spectra) for y, v in candidates if v is not None and np.isfinite(v).all()]
     best = np.nanmin(bounds) if bounds and not np.isnan(bounds).all() else np.nan
     return float(best) if np.isfinite(best) else np.nan
 
 
-def _at(problem, x, gradient, y, v, known):
+def _at(problem, x, gradient, y, v, known, spectra):
     H, B = problem.g_yy(x, y), problem.g_xy(x, y)
     f_x, f_y, g_y = problem.f_x(x, y), problem.f_y(x, y), problem.g_y(x, y)
     norm_B = min(norm_2(B), known.get("norm_B", np.inf))
@@ -97,15 +98,17 @@ def _at(problem, x, gradient, y, v, known):
     r = np.linalg.norm(f_y - H @ v) + unit * (size_H * size_v + np.linalg.norm(f_y) + known["L_f"] * size_y)
     rounding = unit * (np.linalg.norm(f_x) + known["L_fx"] * size_y + norm_B * size_v)
     gap = np.linalg.norm(gradient - (f_x - B @ v))
-    found = [inexact_bound(Sizes(norm_B, size_v, r, eps, mu, rounding), known) for eps, mu in _distances(H, R, known)]
+    found = [inexact_bound(Sizes(norm_B, size_v, r, eps, mu, rounding), known) for eps, mu in _distances(H, R, known, spectra)]
     return gap + min(found, default=np.nan)
 
 
-def _distances(H, R, known):
-    """(eps, mu) by strong convexity and by Newton-Kantorovich."""
+def _distances(H, R, known, spectra):
+    """(eps, mu) by strong convexity and by Newton-Kantorovich; `spectra` keeps (H, its least eigenvalue), for a constant H."""
     if known.get("mu", 0.0) > 0:
         yield R / known["mu"], known["mu"]
-    s = smallest_eigenvalue(H)
+    if not (spectra and isinstance(H, np.ndarray) and np.array_equal(spectra[-1][0], H)):
+        spectra.append((np.array(H) if isinstance(H, np.ndarray) else None, smallest_eigenvalue(H)))
+    s = spectra[-1][1]
     if s is not None:
         yield kantorovich(s, R, known["L_H"])
 
@@ -125,19 +128,27 @@ def _dense(A):
 
 
 def norm_2(A):
-    """|A| from above: the 2-norm of small explicit arrays, else Frobenius; operators column by column; inf where too large to tell."""
+    """|A| from above: sqrt(|A|_1 |A|_inf) or Frobenius, the 2-norm itself of small explicit arrays; inf where too large to tell."""
     if isinstance(A, LinearOperator):
         if min(A.shape) > SPECTRUM_LIMIT // 2:
             return np.inf
         A = A @ np.eye(A.shape[1]) if A.shape[1] <= A.shape[0] else (A.T @ np.eye(A.shape[0])).T
-    if sparse.issparse(A):
-        return float(sparse.linalg.norm(A))
-    return float(np.linalg.norm(A, 2) if max(A.shape) <= SPECTRUM_LIMIT else np.linalg.norm(A)) * (1 + 1e-12)
+    squares = (A.power(2) if sparse.issparse(A) else A**2).sum(axis=0)
+    above = min(product_norm(A), np.sqrt(squares.sum()))
+    if not sparse.issparse(A) and max(A.shape) <= SPECTRUM_LIMIT and above > (1 + 1e-9) * np.sqrt(squares.max()):
+        above = np.linalg.norm(A, 2)
+    return float(above) * (1 + 1e-12)
+
+
+def product_norm(A):
+    """sqrt(|A|_1 |A|_inf) >= |A|; equal for a diagonal."""
+    sizes = abs(A)
+    return float(np.sqrt(sizes.sum(axis=0).max() * sizes.sum(axis=1).max()))
 
 
 def upper_norm(H, known):
-    """|H| for the rounding terms, where an estimate serves: known["L"], or the norm of the explicit H, or a product with a generic vector."""
+    """|H| for the rounding terms, where an estimate serves: known["L"], or sqrt(|H|_1 |H|_inf), or a product with a generic vector."""
     if not isinstance(H, LinearOperator):
-        return norm_2(H)
+        return product_norm(H)
     u = np.cos(np.arange(1.0, H.shape[0] + 1))
     return max(known.get("L", 0.0), 10 * float(np.linalg.norm(H @ u) / np.linalg.norm(u)))

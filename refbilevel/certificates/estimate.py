@@ -28,11 +28,14 @@ class NewtonDifference:
 
 
 def newton_difference(problem, x, y, linear="auto", factor=None):
-    """The implicit hypergradient after one Newton step from y."""
-    step = solve(problem.g_yy(x, y), problem.g_y(x, y), linear, factor=factor)
+    """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
+    H = problem.g_yy(x, y)
+    step = solve(H, problem.g_y(x, y), linear, factor=factor)
     y = y - step.x
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
-    solution = solve(problem.g_yy(x, y), f_y, linear)
+    H_next = problem.g_yy(x, y)
+    same = isinstance(H, np.ndarray) and isinstance(H_next, np.ndarray) and np.array_equal(H, H_next)
+    solution = solve(H_next, f_y, linear, factor=step.factor if same else None)
     return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution)
 
 

@@ -47,6 +47,7 @@ class PenalisedLinearModel:
     hessian: str
     w_train: np.ndarray = field(repr=False)
     w_val: np.ndarray = field(repr=False)
+    gram: np.ndarray | None = field(default=None, repr=False)  # A'WA, where g is quadratic and so small that g_yy is an ndarray
 
     @property
     def m(self):
@@ -92,12 +93,22 @@ class PenalisedLinearModel:
         return self.train.loss(self.t_train, self.w_train, y, self.loss)[1] + self.penalty(x) * y
 
     def g_yy(self, x, y):
+        if self.gram is not None:
+            return self._plus_penalty(x)
         curvature = self.train.loss(self.t_train, self.w_train, y, self.loss)[2]
         return hessian(GramOperator(self.train, curvature, self.penalty(x)), self.hessian)
 
+    def _plus_penalty(self, x):
+        """A'WA + E."""
+        H = self.gram.copy()
+        H.reshape(-1)[:: self.m + 1] += self.penalty(x)
+        return H
+
     def g_xy(self, x, y):
         row = self.penalty(x) * y
-        return sparse.diags_array(row) if self.per_feature else row[None, :]
+        if not self.per_feature:
+            return row[None, :]
+        return np.diag(row) if self.gram is not None else sparse.diags_array(row)
 
     def g_xx(self, x, y):
         halves = self.g_x(x, y)
@@ -154,8 +165,8 @@ class PenalisedLinearModel:
         """(A'WA + E) y = A'W t by a direct factor."""
         c = self.penalty(x)
         if not np.isfinite(c).all():
-            return LowerSolution(y=np.zeros(self.m), status=Status.NONFINITE, detail="exp(x) overflows.", method="closed_form")
-        factor = factorize(self.matrix(self.train.weights(self.w_train), c))
+            return LowerSolution(y=np.zeros(self.m), status=Status.NONFINITE, detail=f"exp(x[{int(np.argmax(x))}]) overflows.", method="closed_form")
+        factor = factorize(self.matrix(self.train.weights(self.w_train), c) if self.gram is None else self._plus_penalty(x))
         y = factor.solve(self.train.transpose_times(self.w_train * self.t_train))
         status = Status.CONVERGED if factor.negative == 0 and not factor.singular else Status.NONUNIQUE
         residual = float(np.linalg.norm(self.g_y(x, y)))
@@ -221,8 +232,9 @@ def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, he
         raise ArgumentError(f"prior = (rho, center): rho must be at least 0, got {rho}")
     center = as_vector(np.full(n, center, float) if np.ndim(center) == 0 else center, n, "prior's center")
     w_train, w_val = (np.full(d.shape[0], 1 / d.shape[0] if reduction == "mean" else 1.0) for d in (train, val))
+    small = loss == SQUARED and isinstance(train, DenseDesign) and train.shape[1] <= DENSE_UP_TO and hessian != "operator"
     model = PenalisedLinearModel(
-        train, t_train, val, t_val, loss, per_feature, float(rho), center, hessian, w_train, w_val
+        train, t_train, val, t_val, loss, per_feature, float(rho), center, hessian, w_train, w_val, train.gram(w_train) if small else None
     )
     oracles = ("f", "f_x", "f_y", "f_xx", "f_xy", "f_yy", "g", "g_x", "g_y", "g_yy", "g_xy", "g_xx")
     return BilevelProblem(
