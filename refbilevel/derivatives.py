@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import BilevelError
+from .errors import ArgumentError, BilevelError
 from .problem import as_vector, counted
 
 #: derivative -> (function differenced, variable, is the derivative the transpose of that difference?)
@@ -192,7 +192,6 @@ def _hint(D, claimed, difference, directions, transposed):
 
 def _side_effects(view, x, y):
     """Oracles that change their argument raise; those that answer differently the second time, or asymmetrically, are noted."""
-    from .errors import ArgumentError
     from .problem import SHAPES
 
     notes = []
@@ -223,5 +222,5 @@ def _operator_notes(name, H):
     if abs(w @ Hu - u @ Hw) > 1e-10 * scale:
         notes.append(f"{name} is not symmetric: |w'Hu - u'Hw| is {abs(w @ Hu - u @ Hw) / scale:.1e} relative; use linear='gmres' or 'lu'.")
     if np.linalg.norm(H @ (2 * u - 3 * w) - (2 * Hu - 3 * Hw)) > 1e-8 * (np.linalg.norm(Hu) + np.linalg.norm(Hw) + 1e-300):
-        notes.append(f"{name} is not a linear operator.")
+        raise ArgumentError(f"{name} is not a linear operator: its product with 2u - 3w is not that combination of its products")
     return notes

@@ -168,6 +168,7 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     if estimate.y is not None and estimate.y is not lower.y:
         lower = replace(lower, y=estimate.y, residual=_residual(view, x, estimate.y), method=estimator.name)
     newton = _newton(view, x, lower, estimate, options) if (diagnostics or refine) else None
+    lower = _measured(lower, newton)
     gradient, direct = estimate.gradient, estimate.direct
     if direct is None:
         direct = view.f_x(x, lower.y) if view.f_x is not None else np.full(view.n, np.nan)
@@ -176,6 +177,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     if error is None:
         error = float(np.linalg.norm(gradient - refined)) if refined is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)
+    if status is Status.NONFINITE:
+        detail = f"{detail} {_not_finite(view, x, lower.y)}".strip()
     if view.completed:
         detail = f"{detail} {_completed(view)}".strip()
     if refine and refined is not None:
@@ -208,6 +211,14 @@ def _bound(view, x, lower, estimate, gradient, newton):
     candidates = [(lower.y, estimate.adjoint)] if np.shape(estimate.adjoint) == (view.m,) else []
     candidates += [(newton.y, newton.adjoint)] if newton is not None else []
     return certificates.error_bound(view, x, gradient, candidates), None
+
+
+def _measured(lower, newton):
+    """A solver that claims a far smaller residual than it has is not believed."""
+    if newton is None or not lower.success or not newton.residual > 10 * lower.residual + 1e-8 * newton.scale:
+        return lower
+    detail = f"{lower.detail} Its solver claims the residual {lower.residual:.1e}, and it is {newton.residual:.1e}.".strip()
+    return replace(lower, residual=newton.residual, status=Status.LOWER_STALLED, detail=detail)
 
 
 def _newton(view, x, lower, estimate, options):
@@ -247,6 +258,16 @@ def _status(lower, estimate, gradient, newton):
     if condition > 1e8:
         details.append(f"The condition estimate is {condition:.1e}: see attainable_digits.")
     return (Status.CERTIFIED if estimate.status is Status.CERTIFIED else Status.CONVERGED), " ".join(details)
+
+
+def _not_finite(view, x, y):
+    """The first oracle of an adjoint that is not finite at (x, y), with its first such entry."""
+    for name in ("f_x", "f_y", "g_y", "g_xy", "g_yy"):
+        value = getattr(view, name) and getattr(view, name)(x, y)
+        if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+            return f"{name}{list(place)} is not finite at the y found."
+    return ""
 
 
 def _completed(view):

@@ -45,6 +45,10 @@ class MissingDependency(BilevelError, ImportError):
     """An optional package is needed for what was asked."""
 
 
+class PrecisionWarning(UserWarning):
+    """Digits of an argument were dropped."""
+
+
 class StatusError(BilevelError, RuntimeError):
     """Raised under strict=True for a result whose status is not a success; see `.result`."""
 

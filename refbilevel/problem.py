@@ -8,6 +8,7 @@ made by `counted(problem)`, whose oracles check what they return and count their
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -17,7 +18,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from .errors import ArgumentError, DtypeError, MissingDerivative, ShapeError
+from .errors import ArgumentError, DtypeError, MissingDerivative, PrecisionWarning, ShapeError
 
 Oracle = Callable[..., Any]
 
@@ -206,6 +207,8 @@ def as_vector(value, size, name):
         raise DtypeError(f"{name} must be real, got {array.dtype}; for complex steps use holomorphic_equilibrium")
     if array.dtype.kind not in "fiub":
         raise DtypeError(f"{name} must be a real number array, got dtype {array.dtype}; convert it to float64")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        warnings.warn(f"{name} is {array.dtype} and is rounded to float64", PrecisionWarning, stacklevel=3)
     if array.ndim == 0 and size == 1:
         array = array.reshape(1)
     if array.shape != (size,):
@@ -234,6 +237,9 @@ class CheckedOracle:
             value = self.call(x, y, *multipliers)
         except Exception as error:
             error.add_note(f"raised by the oracle {self.name} at x = {np.array2string(x, threshold=6)}")
+            raise
+        except KeyboardInterrupt as stop:
+            stop.partial = {"oracle": self.name, "x": x, "y": y}
             raise
         if not self.seen or type(value) is not np.ndarray:
             value = self._check(value)

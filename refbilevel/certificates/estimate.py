@@ -19,24 +19,27 @@ DIGITS = 15.95  # -log10 of the rounding unit 2^-53
 
 @dataclass(frozen=True)
 class NewtonDifference:
-    """y+ (m,), the implicit gradient p+ (n,) there, its adjoint v+ and linear solution."""
+    """y+ (m,), the implicit gradient p+ (n,) there, its adjoint v+ and linear solution; |g_y| at y, and its scale |g_yy| (1 + |y|)."""
 
     y: np.ndarray
     gradient: np.ndarray
     adjoint: np.ndarray
     linear: object
+    residual: float
+    scale: float
 
 
 def newton_difference(problem, x, y, linear="auto", factor=None):
     """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
-    H = problem.g_yy(x, y)
-    step = solve(H, problem.g_y(x, y), linear, factor=factor)
+    H, g_y = problem.g_yy(x, y), problem.g_y(x, y)
+    step = solve(H, g_y, linear, factor=factor)
+    scale = norm(H) * (1 + np.linalg.norm(y))
     y = y - step.x
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
     H_next = problem.g_yy(x, y)
     same = isinstance(H, np.ndarray) and isinstance(H_next, np.ndarray) and np.array_equal(H, H_next)
     solution = solve(H_next, f_y, linear, factor=step.factor if same else None)
-    return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution)
+    return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, float(np.linalg.norm(g_y)), scale)
 
 
 def norm(A, iterations=8):

@@ -39,9 +39,15 @@ def demo(path="report.html", splits=10):
 
 
 def _writable(path):
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder) or not os.access(folder, os.W_OK):
-        raise ArgumentError(f"--report: cannot write to {folder}; give a path in a folder that exists and is writable")
+    """Raise before the run if the report cannot be written after it."""
+    new = not os.path.exists(path)
+    try:
+        with open(path, "a"):
+            pass
+    except OSError as error:
+        raise ArgumentError(f"--report: cannot write {path} ({error.strerror}); give a path in a folder that exists and is writable") from None
+    if new:
+        os.unlink(path)
 
 
 def _show(s, seed):

@@ -53,7 +53,7 @@ def _compute(problem, x, lower, *, linear="auto", rtol=None, maxiter=None, preco
 def _probed(H, solution, preconditioner):
     """The solution, its status lowered if a random right-hand side meets a direction without positive curvature."""
     m = H.shape[0]
-    if m == 1 or not solution.x.any():
+    if m == 1 and solution.x.any():
         return solution
     w = np.random.default_rng(0).standard_normal(m)
     found = solve(H, w, "cg", rtol=0.1 / np.sqrt(m), maxiter=2 * solution.iterations + 50, preconditioner=preconditioner)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 
 import numpy as np
 
-from ..errors import ArgumentError, unknown
+from ..errors import ArgumentError, BilevelError, unknown
 from ..problem import as_vector, counted
 from ..results import LowerSolution, Status
 from . import SOLVERS
@@ -64,7 +65,7 @@ def solve_view(view, x, method, y0, tol, maxiter, options):
         if view.solution_map is not None:
             return view.solution_map.solve(x, y0=y0, tol=tol)
         if view.lower_solver is not None:
-            return _own(view, x, y0, tol)
+            return _own(view, x, y0, tol, maxiter)
     name = default_method(view) if method == "auto" else method
     if name not in SOLVERS:
         raise unknown("lower method", name, SOLVERS)
@@ -87,9 +88,17 @@ def default_method(view):
     return "newton" if view.g_yy is not None else "accelerated_gradient"
 
 
-def _own(view, x, y0, tol):
-    """The problem's own solver; a bare y is wrapped, and its residual is measured, not believed."""
-    answer = view.lower_solver(x, y0, tol)
+def _own(view, x, y0, tol, maxiter):
+    """The problem's own solver; a bare y is wrapped, and its residual is measured, not believed. Where it fails, the next is tried."""
+    try:
+        answer = view.lower_solver(x, y0, tol)
+    except BilevelError:
+        raise
+    except Exception as error:  # whatever a foreign solver raises is recorded in `solvers` and in the message
+        word = f"own ({type(error).__name__}: {error})"
+        found = solve_view(view, x, default_method(view), y0, tol, maxiter, {})
+        detail = f"The problem's lower_solver raised {type(error).__name__}: {error}; {found.method} was used. {found.detail}".strip()
+        return replace(found, solvers=(word, *(found.solvers or (found.method,))), detail=detail)
     if isinstance(answer, LowerSolution):
         return answer
     y = as_vector(answer, view.m, "lower_solver's y")

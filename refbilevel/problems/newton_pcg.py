@@ -111,6 +111,8 @@ def newton_pcg(model, x, y0, tol=None, maxiter=100):
 
 def _iterate(model, x, y, tol, maxiter):
     c = model.curvature(x)
+    if not np.isfinite(c).all():
+        return _solution(y, np.nan, 0, Status.NONFINITE, f"The penalty overflows at x[{int(np.argmax(x))}].", None)
     value, r, weights = model.evaluate(x, y)
     start = norm = before = np.linalg.norm(r)
     if not np.isfinite(norm + value):
