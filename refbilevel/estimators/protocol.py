@@ -10,8 +10,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
 
 from ..errors import unknown
+
+
+@cache
+def _keyword_only(compute):
+    parameters = inspect.signature(compute).parameters.values()
+    return MappingProxyType({p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY})
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,7 @@ class Estimator:
     @property
     def options(self):
         """Names and defaults of the options."""
-        parameters = inspect.signature(self.compute).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+        return _keyword_only(self.compute)
 
     def check_options(self, given):
         for name in given:

@@ -26,7 +26,8 @@ def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, precondition
     b : (N,) or (N, k)
     method : str
         A name in METHODS, or "auto": dense -> Cholesky, LDL where it is indefinite, LU where not symmetric; sparse -> sparse_lu;
-        LinearOperator -> cg, then minres if it meets negative curvature, gmres where not symmetric.
+        LinearOperator -> its own `.preconditioned()` (a Factor) where it has one, else cg, then minres if it meets negative
+        curvature, gmres where not symmetric.
     rtol : float, optional
         Bound on |b - A x| / |b|. Default: as small as rounding allows.
     maxiter : int, optional
@@ -73,6 +74,8 @@ def _dispatch(task, method, factor):
         return LinearSolution(np.zeros_like(task.B), 0.0, method=method)
     if A.shape[0] == 1:
         return _scalar(task, method)
+    if factor is None and method == "auto" and task.preconditioner is None:
+        factor = getattr(A, "preconditioned", lambda: None)()  # a model's Hessian brings its own solver
     if factor is not None:
         solution = _direct(task, factor)
         if solution.success:

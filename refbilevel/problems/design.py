@@ -157,11 +157,19 @@ def as_design(A, name):
 
 
 class GramOperator(LinearOperator):
-    """A' diag(d) A + diag(c), symmetric (m, m), never formed unless asked: `todense()`, `toarray()`, `diagonal()`."""
+    """A' diag(d) A + diag(c), symmetric (m, m), never formed unless asked: `todense()`, `toarray()`, `diagonal()`.
 
-    def __init__(self, design, d, c):
+    With its model, c > 0, it also brings the Newton solver's preconditioned iteration: `preconditioned()`.
+    """
+
+    def __init__(self, design, d, c, model=None):
         super().__init__(np.float64, (design.shape[1],) * 2)
-        self.design, self.d, self.c = design, d, c
+        self.design, self.d, self.c, self.model = design, d, c, model
+
+    def preconditioned(self):
+        from .newton_pcg import hessian_factor
+
+        return None if self.model is None else hessian_factor(self.model, self.design.weights(self.d), self.c)
 
     def _matvec(self, v):
         v = np.asarray(v, np.float64).ravel()

@@ -96,7 +96,7 @@ class PenalisedLinearModel:
         if self.gram is not None:
             return self._plus_penalty(x)
         curvature = self.train.loss(self.t_train, self.w_train, y, self.loss)[2]
-        return hessian(GramOperator(self.train, curvature, self.penalty(x)), self.hessian)
+        return hessian(GramOperator(self.train, curvature, self.penalty(x), self), self.hessian)
 
     def _plus_penalty(self, x):
         """A'WA + E."""

@@ -89,7 +89,7 @@ class CleaningModel:
 
     def g_yy(self, x, y):
         _, _, P, w, _ = self._train(x, y)
-        return self._hessian(SoftmaxHessian(self.train, P, w, self.penalty))
+        return self._hessian(SoftmaxHessian(self.train, P, w, self.penalty, self))
 
     # what problems/newton_pcg.py asks of a model
     factor_first = True

@@ -101,6 +101,12 @@ class HessianFactor:
         return np.stack(X, axis=1)
 
 
+def hessian_factor(model, weights, c):
+    """The HessianFactor at one y for an adjoint without a Newton solve before it."""
+    L = model.factor_float32(weights, c) if model.factor_first and model.factor_cost < np.inf else NO_FACTOR
+    return HessianFactor(weights, c, c if L.shape[0] else 1.0 / (model.diagonal(weights) + c), L, model.threads)
+
+
 def newton_pcg(model, x, y0, tol=None, maxiter=100):
     """y*(x) of the model from y0; LowerSolution.factor is the factor of H at y*, for the adjoint."""
     if model.dense:

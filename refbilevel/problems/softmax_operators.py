@@ -60,10 +60,18 @@ class Samples:
 class SoftmaxHessian(LinearOperator):
     """sum_i w_i (diag(p_i) - p_i p_i') (x) a_i a_i' + penalty I, symmetric (k d, k d)."""
 
-    def __init__(self, samples, P, w, penalty):
+    def __init__(self, samples, P, w, penalty, model=None):
         size = samples.k * samples.shape[1]
         super().__init__(np.float64, (size, size))
-        self.samples, self.P, self.w, self.penalty = samples, P, w, penalty
+        self.samples, self.P, self.w, self.penalty, self.model = samples, P, w, penalty, model
+
+    def preconditioned(self):
+        """The Newton solver's preconditioned iteration at this y, for dense data; None without a model."""
+        from .newton_pcg import hessian_factor
+
+        if self.model is None or not isinstance(self.samples.A, np.ndarray):
+            return None
+        return hessian_factor(self.model, (self.samples.A, self.P, self.w), np.full(self.shape[0], self.penalty))
 
     def _matvec(self, v):
         V = np.ascontiguousarray(v, np.float64).reshape(self.samples.k, -1)
