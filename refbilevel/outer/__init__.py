@@ -8,6 +8,7 @@ from .lbfgs import lbfgs
 from .maid import maid
 from .mehra_hamm import augmented_lagrangian, penalty
 from .minimax import minimax
+from .mpcc import mpcc
 from .newton import newton
 from .oracle_descent import blocc, kornowski
 from .pbgd import pbgd
@@ -21,6 +22,7 @@ METHODS = {
     for method in (
         lbfgs,
         gam,
+        mpcc,
         slsqp,
         trust_constr,
         newton,

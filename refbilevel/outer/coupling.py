@@ -30,11 +30,11 @@ def total_jacobians(problem, x, lower, estimator="auto", options=None):
 def _rows(problem, x, lower, u, letter, estimator, options):
     if u is None or getattr(u, letter) is None:
         return np.zeros((0, problem.n))
-    partial_x = np.atleast_2d(_dense(getattr(u, letter + "_x")(x, lower.y)))
+    partial_x = np.atleast_2d(dense(getattr(u, letter + "_x")(x, lower.y)))
     by_y = getattr(u, letter + "_y")
     if by_y is None:
         return partial_x
-    partial_y = np.atleast_2d(_dense(by_y(x, lower.y)))
+    partial_y = np.atleast_2d(dense(by_y(x, lower.y)))
     rows = partial_x.copy()
     for i in np.flatnonzero(np.any(partial_y != 0, axis=1)):
         rows[i] = _one(problem, x, lower, letter, i, partial_x[i], partial_y[i], estimator, options)
@@ -55,5 +55,5 @@ def violation(problem, x, y):
     return float(max(G.max(initial=0.0), np.abs(H).max(initial=0.0), 0.0))
 
 
-def _dense(A):
+def dense(A):
     return A.toarray() if hasattr(A, "toarray") else np.asarray(A, float)

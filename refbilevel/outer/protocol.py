@@ -16,7 +16,8 @@ from ..errors import unknown
 class OuterMethod:
     """One entry of the registry. `constraints`: upper constraints it honours, any of "bounds", "linear", "nonlinear", "coupling".
 
-    `kinks`: it stops at Clarke stationary points, so that an x on a kink of F is no failure.
+    `kinks`: it stops at Clarke stationary points, so that an x on a kink of F is no failure. `joint`: it chooses y together with x,
+    among the lower solutions where there are several.
     `run(objective, x0, **options) -> Outcome`; keyword-only parameters are the method's own options.
     """
 
@@ -26,9 +27,14 @@ class OuterMethod:
     constraints: tuple[str, ...] = ("bounds",)
     classes: tuple[str, ...] = ("smooth", "constrained", "map")
     kinks: bool = False
+    joint: bool = False
+
+    @property
+    def options(self):
+        return [p.name for p in inspect.signature(self.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
     def check_options(self, given):
-        known = [p.name for p in inspect.signature(self.run).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        known = self.options
         for name in given:
             if name not in known:
                 raise unknown(f"option of outer method {self.name!r}", name, known)

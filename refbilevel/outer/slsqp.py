@@ -31,7 +31,8 @@ def verdict(objective, x, tol, *, infeasible=False, stopped=False):
     residual, violation = kkt_residual(objective, x)
     nit = len(objective.history) - 1
     if violation > max(tol, 1e-7):
-        return Outcome(x, Status.INFEASIBLE if infeasible else Status.STALLED, f"Upper constraints violated by {violation:.1e}.", nit)
+        why = "; from here the constraints, linearised, have no common point (start elsewhere)" if infeasible else ""
+        return Outcome(x, Status.STALLED, f"Upper constraints violated by {violation:.1e}{why}.", nit)
     if residual <= max(tol, 1e-7 * (1 + np.linalg.norm(objective.evaluate(x).gradient))):
         return Outcome(x, Status.CONVERGED, f"Upper KKT residual {residual:.1e}, violation {violation:.1e}.", nit)
     return Outcome(x, Status.MAXITER if stopped else Status.STALLED, f"Upper KKT residual {residual:.1e}.", nit)

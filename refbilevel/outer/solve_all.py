@@ -20,11 +20,9 @@ from ..errors import ArgumentError, BilevelError
 from ..problems.loading import DATA, INFEASIBLE, catalogue, from_record, read_record
 from ..results import Status
 from .global_kkt import check_global
-from .recheck import recheck
+from .multistart import FAILURES
 
 ACCURATE = 1e-6
-#: what ends one start and not the table; it is told in the row's message if no start succeeds
-FAILURES = (BilevelError, ArithmeticError, np.linalg.LinAlgError)
 
 
 @dataclass(frozen=True)
@@ -126,39 +124,10 @@ def _solve_locally(problem, record, starts, seed):
 
 
 def best_of(problem, starts, seed):
-    """The best result of `minimize` over random starts, accepted points before rejected ones, with `.recheck` and `.residual`.
-
-    Raises what `minimize` raised if every start failed.
-    """
+    """The result of `minimize` from random starts, all else at its defaults."""
     from .minimize_ import minimize
 
-    best, failure = None, None
-    for x0 in start_points(problem, starts, np.random.default_rng(seed)):
-        try:
-            result = minimize(problem, x0)
-        except FAILURES as error:
-            failure = error
-            continue
-        if not (np.isfinite(result.fun) and np.isfinite(result.x).all() and np.isfinite(result.y).all()):
-            failure = failure or ArgumentError(f"minimize gave no finite point: {result.message}")
-            continue
-        result.recheck = recheck(problem, result.x, result.y)
-        result.residual = result.recheck.residual
-        if best is None or (result.residual > ACCURATE, result.fun) < (best.residual > ACCURATE, best.fun):
-            best = result
-    if best is None:
-        raise failure
-    return best
-
-
-def start_points(problem, count, rng):
-    """Random x: uniform where the bounds are finite, else normal of standard deviation 3 about the nearer bound (or zero)."""
-    lo, hi = problem.bounds if problem.bounds is not None else (np.full(problem.n, -np.inf), np.full(problem.n, np.inf))
-    both = np.isfinite(lo) & np.isfinite(hi)
-    base = np.clip(0.0, lo, hi)
-    for _ in range(count):
-        free = np.clip(base + 3.0 * rng.standard_normal(problem.n), lo, hi)
-        yield np.where(both, rng.uniform(np.where(both, lo, 0.0), np.where(both, hi, 1.0)), free)
+    return minimize(problem, starts=starts, rng=seed)
 
 
 # rows ---------------------------------------------------------------------------------------------------------------

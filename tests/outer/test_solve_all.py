@@ -9,7 +9,7 @@ from scipy.optimize import OptimizeResult
 import refbilevel as rb
 from refbilevel.cli import main
 from refbilevel.errors import ArgumentError
-from refbilevel.outer import solve_all, solve_command
+from refbilevel.outer import multistart, solve_all, solve_command
 from refbilevel.problems import loading
 
 SOME = ["Savard1989", "TollSettingP1", "jointc1_infeasible", "YALMIP_bard_exp", "DempeLohse2011Ex31a"]
@@ -64,7 +64,7 @@ def test_verdicts(expected, found, residual, status, verdict):
 
 def test_starts_respect_bounds():
     problem = rb.QuadraticBilevel(n=3, m=1, upper=(None, None), lower=(None, None), bounds=([0, -np.inf, 5], [1, np.inf, np.inf]))
-    points = np.array(list(solve_all.start_points(problem, 200, np.random.default_rng(0))))
+    points = np.array(list(multistart.start_points(problem, 200, np.random.default_rng(0))))
     assert points.shape == (200, 3) and (points[:, 0] <= 1).all() and (points[:, [0, 2]] >= [0, 5]).all()
     assert points[:, 0].std() > 0.2 and points[:, 1].std() > 2
 
