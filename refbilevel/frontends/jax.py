@@ -42,6 +42,39 @@ def from_jax(f, g, p=None, q=None, *, n, m, hessian="auto", bounds=None, jit=Tru
     return build(*scalars, *vectors, n=n, m=m, hessian=hessian, bounds=bounds, name=name)
 
 
+def layer_problem(f, g, p=None, q=None, G=None, H=None, *, n, m, k, bounds=None, jit=True):
+    """A LayerProblem from JAX functions of (x, y, z), with all derivatives up to the third; what `LayerProblem.from_jax` calls.
+
+    Parameters
+    ----------
+    f, g : callables (x, y, z) -> scalar
+    p, q : callables (x, y, z) -> (rows,), optional
+        Lower constraints p <= 0, q = 0.
+    G, H : callables (x, y, z) -> (rows,), optional
+        Upper constraints G <= 0, H = 0.
+    n, m, k : int
+    bounds : (lo, hi), optional
+        Of x.
+    jit : bool
+        Compile each derivative on first use.
+
+    Raises
+    ------
+    MissingDependency, DtypeError
+        As `from_jax`.
+    """
+    from .layer_problems import Calculus, build
+
+    jax = require("jax", "jax", "LayerProblem.from_jax")
+    scope = _scope(jax)
+    compiled = jax.jit if jit else (lambda function: function)
+
+    def numpy(function, label):
+        return _numpy(jax, scope, compiled(lambda *arrays: jax.numpy.asarray(function(*arrays))), label)
+
+    return build(Calculus(jax.grad, jax.jacrev, numpy), f, g, p, q, G, H, n=n, m=m, k=k, bounds=bounds)
+
+
 def _scope(jax):
     """The context manager that switches double precision on."""
     if hasattr(jax, "enable_x64"):

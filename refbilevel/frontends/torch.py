@@ -41,6 +41,43 @@ def from_torch(f, g, p=None, q=None, *, n, m, hessian="auto", bounds=None, devic
     return build(*scalars, *vectors, n=n, m=m, hessian=hessian, bounds=bounds, name=name)
 
 
+def layer_problem(f, g, p=None, q=None, G=None, H=None, *, n, m, k, bounds=None, device="cpu"):
+    """A LayerProblem from torch functions of (x, y, z), with all derivatives up to the third; what `LayerProblem.from_torch` calls.
+
+    Parameters
+    ----------
+    f, g : callables (x, y, z) -> scalar tensor
+        Functions that torch.func can transform: no in-place changes of their arguments, no `.item()`.
+    p, q : callables (x, y, z) -> (rows,) tensors, optional
+        Lower constraints p <= 0, q = 0.
+    G, H : callables (x, y, z) -> (rows,) tensors, optional
+        Upper constraints G <= 0, H = 0.
+    n, m, k : int
+    bounds : (lo, hi), optional
+        Of x.
+    device : str
+
+    Raises
+    ------
+    MissingDependency, DtypeError
+        As `from_torch`.
+    """
+    from .layer_problems import Calculus, build
+
+    torch = require("torch", "torch", "LayerProblem.from_torch")
+
+    def numpy(function, label):
+        def call(*arrays):
+            value = function(*(torch.tensor(a, dtype=torch.float64, device=device) for a in arrays))
+            if not torch.is_tensor(value) or value.dtype != torch.float64:
+                raise DtypeError(f"{label} must return a float64 tensor for float64 input, got {getattr(value, 'dtype', type(value).__name__)}")
+            return value.detach().cpu().numpy().copy()
+
+        return call
+
+    return build(Calculus(torch.func.grad, torch.func.jacrev, numpy), f, g, p, q, G, H, n=n, m=m, k=k, bounds=bounds)
+
+
 class _Tools:
     """Derivatives of torch functions, NumPy in and out."""
 

@@ -8,6 +8,7 @@ Hessian is all that the implicit function theorem needs (continuous.py).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 
 import numpy as np
 from scipy import sparse
@@ -101,6 +102,16 @@ class LayerProblem:
         if self.bounds is not None:
             object.__setattr__(self, "bounds", _bounds(self.bounds, self.n))
 
+    @classmethod
+    def from_jax(cls, f, g, p=None, q=None, G=None, H=None, *, n, m, k, **options):
+        """From JAX functions of (x, y, z), third derivatives included; see `refbilevel.frontends.jax.layer_problem`."""
+        return _frontend("jax").layer_problem(f, g, p, q, G, H, n=n, m=m, k=k, **options)
+
+    @classmethod
+    def from_torch(cls, f, g, p=None, q=None, G=None, H=None, *, n, m, k, **options):
+        """From torch functions of (x, y, z), third derivatives included; see `refbilevel.frontends.torch.layer_problem`."""
+        return _frontend("torch").layer_problem(f, g, p, q, G, H, n=n, m=m, k=k, **options)
+
     def at(self, z):
         """The `BilevelProblem` in x at this z."""
 
@@ -144,6 +155,11 @@ class LayerProblem:
             return Constraints(**rows, linear=True)
         zy = getattr(c, "lagrangian_zy", None) or _in_z_weighted(c)
         return Constraints(**rows, lagrangian_yy=parts(c.lagrangian_yy), lagrangian_xy=_stack(c.lagrangian_xy, zy, self.n))
+
+
+def _frontend(name):
+    """The framework's module, reached by name since it stands outside: nothing here depends on it until it is asked for."""
+    return import_module(f"refbilevel.frontends.{name}")
 
 
 def _fixed(record, kind, fixed):
