@@ -4,6 +4,7 @@ Names are imported on first use, so that `import refbilevel` costs neither Numba
 """
 
 from importlib import import_module as _import_module
+from importlib.util import find_spec as _find_spec
 from pathlib import Path as _Path
 
 if not (_Path(__file__).parent / "kernels").is_dir():  # bare checkout or editable install: rooms beside this folder
@@ -47,6 +48,7 @@ _PUBLIC = {
     "from_torch": "frontends.torch",
     "from_cvxpy": "frontends.cvxpy_",
     "ConvexProgram": "frontends.cvxpy_",
+    "HypergradientSearchCV": "frontends.sklearn",
     "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
     # differentiable quadratic programs
@@ -69,3 +71,7 @@ def __getattr__(name):
 
 def __dir__():
     return sorted([*globals(), *_PUBLIC, *_MODULES])
+
+
+if _find_spec("numba") is None:
+    _import_module("refbilevel.without_numba").import_kernels()

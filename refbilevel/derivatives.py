@@ -34,6 +34,9 @@ class WrongDerivative(BilevelError, ValueError):
         super().__init__(" ".join(row.message for row in report.rows if not row.ok))
         self.report = report
 
+    def __reduce__(self):
+        return type(self), (self.report,)
+
 
 @dataclass(frozen=True)
 class DerivativeRow:

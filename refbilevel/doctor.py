@@ -43,8 +43,10 @@ def _blas():
 
 
 def _numba():
-    import numba
-
+    try:
+        import numba
+    except ImportError:
+        return "not installed: kernels run as Python, slowly and with the same digits"
     if numba.config.DISABLE_JIT:
         return "disabled by NUMBA_DISABLE_JIT: kernels run as Python, slowly and with the same digits"
     return f"{numba.__version__}, {numba.config.NUMBA_NUM_THREADS} threads, layer {numba.config.THREADING_LAYER}"

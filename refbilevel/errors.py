@@ -56,6 +56,9 @@ class StatusError(BilevelError, RuntimeError):
         super().__init__(result.message)
         self.result = result
 
+    def __reduce__(self):
+        return type(self), (self.result,)
+
 
 class NotConverged(StatusError):
     """An iteration ended before its tolerance."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import refbilevel as rb
-from refbilevel.errors import ArgumentError, SchemaError
+from refbilevel.errors import ArgumentError, SchemaError, StatusError
 
 from .record import row
 from .rows_arguments import X3
@@ -48,20 +48,17 @@ def _():
 
 @row(69, "two threads, the same digits")
 def _():
-    import numba
+    from refbilevel.qp import batch
 
     rng = np.random.default_rng(0)
-    P = np.array([np.eye(4) * (1 + k) for k in range(40)])
-    q, G, h = rng.standard_normal((40, 4)), rng.standard_normal((40, 5, 4)), rng.random((40, 5))
-    before, answers = numba.get_num_threads(), []
-    try:
-        for threads in {1, min(2, numba.config.NUMBA_NUM_THREADS)}:
-            numba.set_num_threads(threads)
+    P = np.array([np.eye(4) * (1 + k / 10) for k in range(80)])
+    q, G, h = rng.standard_normal((80, 4)), rng.standard_normal((80, 5, 4)), rng.random((80, 5))
+    answers = []
+    for threads in (1, 2):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(batch, "get_num_threads", lambda threads=threads: threads)
             answers.append(rb.solve_qp_batch(P, q, G, h).y)
-    finally:
-        numba.set_num_threads(before)
-    for other in answers:
-        np.testing.assert_allclose(other, answers[0], rtol=1e-13, atol=1e-15)
+    np.testing.assert_array_equal(*answers)
     one_by_one = np.array([rb.solve_qp(*data).y for data in zip(P, q, G, h)])
     np.testing.assert_allclose(answers[0], one_by_one, rtol=1e-10, atol=1e-12)
 
@@ -79,11 +76,14 @@ def _():
         stored = pickle.loads(pickle.dumps(result))
         np.testing.assert_array_equal(stored.gradient, result.gradient)
         assert stored.status is result.status and stored.message == result.message
-    with pytest.raises(ArgumentError):
-        try:
-            rb.hypergradient(problems[0], [np.nan] * 3)
-        except ArgumentError as error:
-            raise pickle.loads(pickle.dumps(error)) from None
+    for error, call in (
+        (ArgumentError, lambda: rb.hypergradient(problems[0], [np.nan] * 3)),
+        (StatusError, lambda: rb.hypergradient(problems[0], [0.5] * 3, method="neumann", K=50, step=3.0, strict=True)),
+    ):
+        with pytest.raises(error) as caught:
+            call()
+        again = pickle.loads(pickle.dumps(caught.value))
+        assert type(again) is type(caught.value) and str(again) == str(caught.value)
 
 
 @row(71, "files that are corrupt or newer")

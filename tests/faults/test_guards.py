@@ -1,0 +1,20 @@
+"""Every guard is needed: deleting it fails its row (validation/guards.py)."""
+
+import warnings
+
+import pytest
+
+from refbilevel.validation.guards import GUARDS, caught, fault_rows
+
+
+def test_every_row_has_a_guard():
+    assert {g.row for g in GUARDS} == set(range(1, 73))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guard", GUARDS, ids=[f"{g.row}-{g.edits[0].target}" for g in GUARDS])
+def test_deleting_the_guard_fails_its_row(guard):
+    rows = fault_rows()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert caught(guard, rows), f"row {guard.row} passes without its guard {guard.edits}"
