@@ -15,7 +15,7 @@ from .errors import ArgumentError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
 from .lower.solve import check_tolerances, solve_view
-from .problem import as_vector, counted
+from .problem import as_vector, counted, narrow
 from .results import Hypergradient, LowerSolution, Status
 
 NO_ANSWER = (Status.LOWER_INFEASIBLE, Status.LOWER_UNBOUNDED, Status.NONFINITE)
@@ -179,8 +179,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     status, detail = _status(lower, estimate, gradient, newton)
     if status is Status.NONFINITE:
         detail = f"{detail} {_not_finite(view, x, lower.y)}".strip()
-    if view.completed:
-        detail = f"{detail} {_completed(view)}".strip()
+    if view.completed or narrow(view):
+        detail = f"{detail} {_inexact(view)}".strip()
     if refine and refined is not None:
         gradient = refined
     if refine == "extended":
@@ -238,7 +238,7 @@ def _digits(view, x, lower, estimate, newton, direct):
     v = estimate.adjoint if estimate.adjoint is not None else (newton.adjoint if newton is not None else None)
     if linear is None or v is None or view.g_xy is None:
         return np.nan
-    cap = min((view.completed or {}).values(), default=certificates.DIGITS)
+    cap = min([certificates.DIGITS, *(view.completed or {}).values(), *narrow(view).values()])
     terms = np.linalg.norm(direct) + certificates.norm(view.g_xy(x, lower.y)) * np.linalg.norm(v)
     return certificates.attainable_digits(certificates.seen_condition(linear), terms, estimate.gradient, cap)
 
@@ -270,8 +270,13 @@ def _not_finite(view, x, y):
     return ""
 
 
-def _completed(view):
-    return "Completed by differences: " + ", ".join(f"{name} (about {digits:.0f} digits)" for name, digits in view.completed.items()) + "."
+def _inexact(view):
+    """The sentences on derivatives that have fewer digits than float64."""
+    sentences = []
+    for what, known in (("Completed by differences", view.completed or {}), ("Answered in single precision", narrow(view))):
+        if known:
+            sentences.append(f"{what}: " + ", ".join(f"{name} (about {digits:.0f} digits)" for name, digits in known.items()) + ".")
+    return " ".join(sentences)
 
 
 def _cost(counts, linear):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -225,14 +226,21 @@ def _is_vector(value, size):
 
 
 class CheckedOracle:
-    """One oracle of a counted view: checks shape and type of its first answer, counts every call."""
+    """One oracle of a counted view: counts every call, checks shape and type of what it returns, and leaves its memory alone.
+
+    An oracle may return the same buffer at every call and overwrite it, so vectors are copied; so are matrices, except by an oracle
+    whose first answer was forgotten by everybody when the second was asked for (it makes fresh ones), or whose answers are read-only.
+    """
 
     def __init__(self, call, name, shape, sizes, counts):
         self.call, self.name, self.shape, self.sizes, self.counts = call, name, shape, sizes, counts
-        self.seen = False
+        self.seen, self.first, self.keeps, self.digits = False, None, True, np.inf
 
     def __call__(self, x, y, *multipliers):
         self.counts[self.name] += 1
+        before = None if self.seen else (x.tobytes(), y.tobytes())
+        if self.first is not None:
+            self.keeps, self.first = self.first() is not None, None
         try:
             value = self.call(x, y, *multipliers)
         except Exception as error:
@@ -241,12 +249,28 @@ class CheckedOracle:
         except KeyboardInterrupt as stop:
             stop.partial = {"oracle": self.name, "x": x, "y": y}
             raise
-        if not self.seen or type(value) is not np.ndarray:
+        if before is not None and before != (x.tobytes(), y.tobytes()):
+            raise ArgumentError(f"{self.name}(x, y) changes its argument in place; work on a copy inside the oracle")
+        if len(self.shape) == 2:
+            value = self._own(value)
+        if not self.seen or not self.shape or type(value) is not np.ndarray:
             value = self._check(value)
             self.seen = True
-        if value.__class__ is np.ndarray and value.dtype != np.float64:
+        if value.__class__ is np.ndarray and (value.dtype != np.float64 or len(self.shape) == 1):
             value = self._float(value)
         return value
+
+    def _own(self, value):
+        """A matrix that no later call of the oracle overwrites."""
+        if not (sparse.issparse(value) or value.__class__ is np.ndarray):
+            return value
+        root = getattr(value, "data", value) if sparse.issparse(value) else value
+        while isinstance(getattr(root, "base", None), np.ndarray):
+            root = root.base
+        if not self.seen:
+            self.first = weakref.ref(root) if getattr(root, "base", None) is None else None
+        frozen = isinstance(root, np.ndarray) and not root.flags.writeable and root.base is None
+        return value.copy() if self.keeps and not frozen else value
 
     def _check(self, value):
         if value.__class__ is np.ndarray and value.dtype == np.float64 and value.shape == tuple(map(self.sizes.get, self.shape)):
@@ -261,6 +285,8 @@ class CheckedOracle:
             raise DtypeError(f"{self.name}(x, y) must return a NumPy array, got a {type(value).__module__.split('.')[0]} array; use from_torch or from_jax")
         if not (isinstance(value, LinearOperator) or sparse.issparse(value)):
             value = self._float(np.asarray(value))
+        elif value.dtype is not None:
+            self._note(value.dtype)
         self._check_shape(value.shape)
         return value
 
@@ -274,6 +300,7 @@ class CheckedOracle:
 
     def _scalar(self, value):
         array = np.asarray(value)
+        self._note(array.dtype)
         if array.size != 1 or array.dtype.kind not in "fiub":
             raise ShapeError(f"{self.name}(x, y) must return a real scalar, got {'shape ' + str(array.shape) if array.size != 1 else 'dtype ' + str(array.dtype)}")
         return float(array.reshape(()))
@@ -281,7 +308,13 @@ class CheckedOracle:
     def _float(self, array):
         if array.dtype.kind not in "fiub":
             raise DtypeError(f"{self.name}(x, y) must return real numbers, got dtype {array.dtype}")
+        self._note(array.dtype)
         return array.astype(np.float64)
+
+    def _note(self, dtype):
+        """Remember the digits of an answer in float32 or float16."""
+        if np.dtype(dtype).kind == "f" and np.dtype(dtype).itemsize < 8:
+            self.digits = float(-np.log10(np.finfo(dtype).eps / 2))
 
     def _expected(self):
         if not self.shape:
@@ -314,6 +347,14 @@ def counted(problem):
         upper = {"n": problem.n, "m": problem.m}
         object.__setattr__(view, "upper_constraints", _view(problem.upper_constraints, UPPER_SHAPES, upper, counts))
     return view, counts
+
+
+def narrow(view):
+    """{oracle: digits} of those of a counted view that answered in float32 or float16."""
+    found = {name: getattr(getattr(view, name), "digits", np.inf) for name in SHAPES}
+    if view.constraints is not None:
+        found |= {name: getattr(getattr(view.constraints, name), "digits", np.inf) for name in CONSTRAINT_SHAPES}
+    return {name: digits for name, digits in found.items() if digits < np.inf}
 
 
 def replace(problem, **oracles):
