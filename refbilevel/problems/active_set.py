@@ -36,6 +36,8 @@ def margin(r, y, l1, lo, hi, curvature):
 
 def solve_small(G, q, l1, l2, lo, hi, y, scale):
     """The solution on one working set: descent to ever smaller steps until the active set finishes from there."""
+    if y.size == 0:
+        return y
     tol = 1e-3
     root = scale / np.sqrt(max(np.diag(G).max(initial=0.0), 1e-300))
     while tol > 1e-15:

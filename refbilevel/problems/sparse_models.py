@@ -1,7 +1,7 @@
 """Nonsmooth lower levels: Lasso, elastic net, group Lasso, and the dual of the box-constrained SVM. x holds logarithms.
 
     lasso        g = 1/(2N) |t - A y|^2 + sum_j exp(x_j) |y_j|                 ("one": a single x)
-    elastic_net  g = 1/(2N) |t - A y|^2 + exp(x_1) |y|_1 + exp(x_2)/2 |y|^2
+    elastic_net  g = 1/(2N) |t - A y|^2 + exp(x_1) |y|_1 + exp(x_2)/2 |y|^2   ("per-feature": each y_j its own two)
     group_lasso  g = 1/(2N) |t - A y|^2 + sum_g exp(x_g) sqrt(|g|) |y_g|
     svm_dual     g = 1/2 y'Q y - sum y,  0 <= y_i <= exp(x_i),  Q_ij = t_i t_j k(a_i, a_j)
     f = 1/(2N') |s - B y|^2 (regression) or the mean logistic loss of the decision values sum_i y_i t_i k(a_i, b) (SVM),
@@ -98,11 +98,13 @@ def lasso(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, bounds
     return _problem(solution_map, val, t_val, SQUARED, prior, bounds, "lasso" if penalties == "one" else "weighted_lasso")
 
 
-def elastic_net(X_train, t_train, X_val, t_val, *, prior=None, bounds=None):
-    """Elastic net, x = (log l1 penalty, log l2 penalty). Parameters as `lasso`."""
+def elastic_net(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, bounds=None):
+    """Elastic net, x = (log l1 penalty, log l2 penalty), or with "per-feature" the m of l1 before the m of l2. Parameters as `lasso`."""
     train, t, val, t_val = _data(X_train, t_train, X_val, t_val)
     m = train.shape[1]
-    solution_map = SeparableMap(LeastSquares.of(train.A, t), 2, m, np.zeros(m, int), np.ones(m, int), np.full(m, -1))
+    l1_of = _indices(penalties, m)
+    count = int(l1_of[-1]) + 1
+    solution_map = SeparableMap(LeastSquares.of(train.A, t), 2 * count, m, l1_of, count + l1_of, np.full(m, -1))
     return _problem(solution_map, val, t_val, SQUARED, prior, bounds, "elastic_net")
 
 

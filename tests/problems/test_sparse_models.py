@@ -38,13 +38,15 @@ def build(family, seed=0, container=np.asarray, **sizes):
         return rb.problems.lasso(*data, penalties="per-feature", **options), rng.uniform(-4, -1, m)
     if family == "elastic net":
         return rb.problems.elastic_net(*data, **options), np.array([-2.0, -1.0])
+    if family == "elastic net of features":
+        return rb.problems.elastic_net(*data, penalties="per-feature", **options), rng.uniform(-4, -1, 2 * m)
     groups = np.minimum(rng.permutation(m) // 3, (m - 1) // 3)
     if family == "group lasso":
         return rb.problems.group_lasso(*data, groups, **options), np.array([-2.0])
     return rb.problems.group_lasso(*data, groups, penalties="per-group", **options), rng.uniform(-4, -1, groups.max() + 1)
 
 
-SEPARABLE = ["lasso", "weighted lasso", "elastic net", "svm, linear", "svm, rbf"]
+SEPARABLE = ["lasso", "weighted lasso", "elastic net", "elastic net of features", "svm, linear", "svm, rbf"]
 FAMILIES = [*SEPARABLE, "group lasso", "group lasso, per group"]
 
 
@@ -275,3 +277,9 @@ def test_pickles_and_overflow_has_a_status():
 def test_bad_input_is_named(call, error, word):
     with pytest.raises(error, match=word):
         call(regression())
+
+
+def test_many_features_and_a_penalty_that_silences_all():
+    X, t, X_val, t_val = regression(m=320)
+    lower = rb.solve_lower(rb.problems.lasso(X, t, X_val, t_val), [5.0])
+    assert lower.success and not lower.y.any()
