@@ -88,6 +88,8 @@ def _search(objective, x, value, g, size, t, beta, gamma):
         if there <= value - beta * t * size**2 and there < value:
             return (2 * t if t == first else t), trial, there
         t *= gamma
+        if t * size**2 <= 1e-16 * (1 + abs(value)):  # what is left to gain is rounding
+            break
     return None
 
 
