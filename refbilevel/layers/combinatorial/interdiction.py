@@ -19,9 +19,9 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from ...errors import ArgumentError, ShapeError
+from ...errors import ArgumentError, NotConverged, ShapeError
 from ...problem import as_vector
-from .estimators import blackbox
+from ...results import LowerSolution, Status
 from .solvers import ShortestPath
 
 
@@ -68,10 +68,15 @@ class ShortestPathInterdiction:
         top = c.sum() + self.delay.sum() + 1.0
         lo, hi = np.r_[np.zeros(E), np.zeros(N)], np.r_[np.ones(E), np.full(N, top)]
         hi[E + self.path.source] = 0.0
-        result = milp(
-            objective, integrality=np.r_[np.ones(E), np.zeros(N)], bounds=Bounds(lo, hi), options={"mip_rel_gap": 0.0},
-            constraints=[LinearConstraint(A, -np.inf, c), LinearConstraint(budget, 0, self.budget)],
-        )  # fmt: skip
+        for presolve in (False, True):  # HiGHS's presolve fails (status 4) where edges of equal cost share their ends' rows
+            result = milp(
+                objective, integrality=np.r_[np.ones(E), np.zeros(N)], bounds=Bounds(lo, hi), options={"mip_rel_gap": 0.0, "presolve": presolve},
+                constraints=[LinearConstraint(A, -np.inf, c), LinearConstraint(budget, 0, self.budget)],
+            )  # fmt: skip
+            if result.x is not None:
+                break
+        else:
+            raise NotConverged(LowerSolution(y=np.full(E, np.nan), status=Status.LOWER_MAXITER, detail=result.message))
         x = np.round(result.x[:E])
         return x, self.path(c + self.delay * x)
 
@@ -83,14 +88,16 @@ class ShortestPathInterdiction:
     def vjp(self, c, x_bar=None, y_bar=None, *, method="joint", tau=1.0):
         """c_bar (E,): "joint" re-solves the interdiction at c - tau x_bar + tau y_bar, "decoupled" the path alone under x*.
 
-        The interdictor values edges by -c, so a cotangent on x enters its cost with the opposite sign.
+        The interdictor values edges by -c, so a cotangent on x enters its cost with the opposite sign. Perturbed costs are cut at
+        zero, which shortest paths need.
         """
         c = as_vector(c, self.size, "c")
         x_bar = np.zeros(self.size) if x_bar is None else as_vector(x_bar, self.size, "x_bar")
         y_bar = np.zeros(self.size) if y_bar is None else as_vector(y_bar, self.size, "y_bar")
         x, y = self.solve(c)
         if method == "decoupled":
-            return blackbox(self.path, c + self.delay * x, y_bar, tau=tau)
+            delayed = c + self.delay * x
+            return (self.path(np.maximum(delayed + tau * y_bar, 0.0)) - self.path(delayed)) / tau
         if method != "joint":
             raise ArgumentError(f"method must be 'joint' or 'decoupled', got {method!r}")
         moved = np.maximum(c + tau * (y_bar - x_bar), 0.0)
