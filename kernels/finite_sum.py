@@ -13,6 +13,8 @@ Every method updates x (n,), y (m,), v (m,) in place; v tends to g_yy^{-1} f_y. 
 import numpy as np
 from numba import njit
 
+from .glm import FAST
+
 
 @njit(cache=True)
 def logistic_slope(z, t):
@@ -23,25 +25,23 @@ def logistic_slope(z, t):
     return -t * sigma, sigma * (1.0 - sigma)
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FAST)
 def inner_terms(kind, A, B, b, i, x, y, v, g_y, Hv, Jv):
-    """g_i's g_y (m,), g_yy v (m,), g_xy v (n,) written into the last three arguments, in place."""
+    """g_i's g_y (m,), g_yy v (m,), g_xy v (n,) written into the last three arguments, in place; A_i and B_i are read once, by rows."""
     m, n = y.shape[0], x.shape[0]
     if kind == 0:
+        Jv[:] = 0.0
         for a in range(m):
-            gy, hv = -b[i, a], 0.0
+            A_row, B_row, weight = A[i, a], B[i, a], v[a]
+            Ay = Av = Bx = 0.0
             for c in range(m):
-                gy += A[i, a, c] * y[c]
-                hv += A[i, a, c] * v[c]
+                Ay += A_row[c] * y[c]
+                Av += A_row[c] * v[c]
             for c in range(n):
-                gy -= B[i, a, c] * x[c]
-            g_y[a] = gy
-            Hv[a] = hv
-        for c in range(n):
-            jv = 0.0
-            for a in range(m):
-                jv -= B[i, a, c] * v[a]
-            Jv[c] = jv
+                Bx += B_row[c] * x[c]
+                Jv[c] -= B_row[c] * weight
+            g_y[a] = Ay - Bx - b[i, a]
+            Hv[a] = Av
         return
     z, zv = 0.0, 0.0
     for a in range(m):
@@ -55,25 +55,25 @@ def inner_terms(kind, A, B, b, i, x, y, v, g_y, Hv, Jv):
         Jv[a] = e * y[a] * v[a]
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath=FAST)
 def outer_terms(kind, P, Q, R, p, r, j, x, y, f_y, f_x):
     """f_j's f_y (m,) and f_x (n,) written into the last two arguments, in place."""
     m, n = y.shape[0], x.shape[0]
     if kind == 0:
-        for a in range(m):
-            value = p[j, a]
-            for c in range(m):
-                value += P[j, a, c] * y[c]
-            for c in range(n):
-                value += Q[j, a, c] * x[c]
-            f_y[a] = value
         for c in range(n):
-            value = r[j, c]
-            for a in range(m):
-                value += Q[j, a, c] * y[a]
+            R_row, Rx = R[j, c], 0.0
             for d in range(n):
-                value += R[j, c, d] * x[d]
-            f_x[c] = value
+                Rx += R_row[d] * x[d]
+            f_x[c] = r[j, c] + Rx
+        for a in range(m):
+            P_row, Q_row, weight = P[j, a], Q[j, a], y[a]
+            Py = Qx = 0.0
+            for c in range(m):
+                Py += P_row[c] * y[c]
+            for c in range(n):
+                Qx += Q_row[c] * x[c]
+                f_x[c] += Q_row[c] * weight
+            f_y[a] = p[j, a] + Py + Qx
         return
     z = 0.0
     for a in range(m):
