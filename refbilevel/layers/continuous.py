@@ -158,6 +158,9 @@ class BilevelLayer:
             return (start.status if not start.success else Status.STALLED), f"Upper residual {residual:.1e}."
         if not curvature > NULL * max(np.abs(S).max(initial=0.0), np.finfo(float).tiny):
             return Status.NOT_STRICT, f"The smallest eigenvalue of the reduced Hessian is {curvature:.1e}."
+        lower_weak = h.extra.get("weak", ())  # F may be differentiable all the same, where f_y does not see the rows; y* is not
+        if len(lower_weak):
+            return Status.DEGENERATE, f"Lower rows {list(map(int, lower_weak))} are weakly active."
         weak = rows.weak(multipliers, scale)
         if weak:
             return Status.DEGENERATE, f"Upper constraint {weak[0]} is weakly active."
