@@ -270,7 +270,9 @@ class CheckedOracle:
         if not self.seen:
             self.first = weakref.ref(root) if getattr(root, "base", None) is None else None
         frozen = isinstance(root, np.ndarray) and not root.flags.writeable and root.base is None
-        return value.copy() if self.keeps and not frozen else value
+        if frozen or not self.keeps:
+            return value
+        return value.copy() if sparse.issparse(value) else value.copy(order="K")  # the layout decides the rounding of products
 
     def _check(self, value):
         if value.__class__ is np.ndarray and value.dtype == np.float64 and value.shape == tuple(map(self.sizes.get, self.shape)):

@@ -127,3 +127,44 @@ def test_fresh_matrices_are_not_copied_again():
     view, _ = counted(rb.BilevelProblem(n=N, m=M, **(ORACLES | {"g_yy": lambda x, y: H})))
     first, second = view.g_yy(X, y), view.g_yy(X, y)
     assert view.g_yy.keeps is True and not np.shares_memory(first, second) and not np.shares_memory(second, H)
+
+
+def scalar(g_scale=1.0, f_scale=1.0):
+    """f = s y^2/2, g = r (y - x)^2/2: the gradient is s x whatever r is."""
+    return rb.BilevelProblem(
+        n=1, m=1, f=lambda x, y: f_scale * 0.5 * y[0] * y[0], f_x=lambda x, y: np.zeros(1), f_y=lambda x, y: f_scale * y,
+        g=lambda x, y: g_scale * 0.5 * (y[0] - x[0]) ** 2, g_y=lambda x, y: g_scale * (y - x),
+        g_yy=lambda x, y: g_scale * np.eye(1), g_xy=lambda x, y: -g_scale * np.eye(1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("power", [-300, -200, -150, 150])
+def test_squares_that_under_or_overflow_do_not_pass_for_zero(power):
+    assert rb.hypergradient(scalar(g_scale=10.0**power), [2.0]).gradient == pytest.approx(2.0, rel=1e-14)
+    assert rb.hypergradient(scalar(f_scale=10.0**power), [2.0]).gradient == pytest.approx(2.0 * 10.0**power, rel=1e-14)
+    assert rb.hypergradient(scalar(), [10.0**-300]).gradient == pytest.approx(10.0**-300, rel=1e-14)
+
+
+def test_an_infimum_at_infinity_is_no_minimum():
+    problem = rb.BilevelProblem(
+        n=1, m=2, f=lambda x, y: y[0], f_x=lambda x, y: np.zeros(1), f_y=lambda x, y: np.array([1.0, 0.0]),
+        g=lambda x, y: np.exp(x[0] - y[0]) + 0.5 * y[1] ** 2, g_y=lambda x, y: np.array([-np.exp(x[0] - y[0]), y[1]]),
+        g_yy=lambda x, y: np.diag([np.exp(x[0] - y[0]), 1.0]), g_xy=lambda x, y: np.array([[-np.exp(x[0] - y[0]), 0.0]]),
+    )  # fmt: skip
+    assert not rb.hypergradient(problem, [1.0]).success
+    lower = rb.solve_lower(problem, [1.0])
+    assert lower.status is rb.Status.LOWER_STALLED and "infimum may be at infinity" in lower.message
+
+
+@pytest.mark.parametrize("method", ["implicit", "kkt"])
+@pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_array])
+def test_a_hessian_with_one_triangle_only_is_no_success(method, wrap):
+    result = rb.hypergradient(made(lambda oracle: oracle, g_yy=lambda x, y: wrap(np.tril(ORACLES["g_yy"](x, y)))), X, method)
+    assert result.status is rb.Status.NONSYMMETRIC or not result.success
+
+
+def test_a_constrained_hessian_with_one_triangle_only_is_named():
+    rows = rb.Constraints(p=lambda x, y: y[:1] - 0.1, p_x=lambda x, y: np.zeros((1, N)), p_y=lambda x, y: np.eye(1, M), linear=True)
+    oracles = ORACLES | {"g_yy": lambda x, y: np.tril(ORACLES["g_yy"](x, y))}
+    result = rb.hypergradient(rb.BilevelProblem(n=N, m=M, constraints=rows, **oracles), X)
+    assert result.status is rb.Status.NONSYMMETRIC and "check g_yy" in result.message

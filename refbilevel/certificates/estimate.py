@@ -33,7 +33,7 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
     H, g_y = problem.g_yy(x, y), problem.g_y(x, y)
     step = solve(H, g_y, linear, factor=factor)
-    scale = norm(H) * (1 + np.linalg.norm(y))
+    scale = norm(H, symmetric=True) * (1 + np.linalg.norm(y))
     y = y - step.x
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
     H_next = problem.g_yy(x, y)
@@ -42,15 +42,15 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, float(np.linalg.norm(g_y)), scale)
 
 
-def norm(A, iterations=8):
-    """|A|: Frobenius for arrays (an upper bound of the 2-norm), power iteration on A'A for operators."""
+def norm(A, iterations=8, symmetric=False):
+    """|A|: Frobenius for arrays (an upper bound of the 2-norm), power iteration on A'A for operators (A A where symmetric)."""
     if isinstance(A, np.ndarray):
         return float(np.linalg.norm(A))
     if hasattr(A, "power"):  # sparse
         return float(np.sqrt(A.power(2).sum()))
-    u = np.cos(np.arange(1.0, A.shape[1] + 1))
+    u, transpose = np.cos(np.arange(1.0, A.shape[1] + 1)), A if symmetric else A.T
     for _ in range(iterations):
-        u = A.T @ (A @ (u / max(np.linalg.norm(u), 1e-300)))
+        u = transpose @ (A @ (u / max(np.linalg.norm(u), 1e-300)))
     return float(np.sqrt(np.linalg.norm(u)))
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from scipy import sparse
 
 from ..linear import solve
+from ..linear.operators import not_a_hessian
 from ..linear.singular import RANGE_LIMIT, minimum_norm
 from ..results import Estimate, Status
 from .protocol import Estimator
@@ -46,6 +47,8 @@ def _compute(problem, x, lower, *, linear="auto", rtol=None, maxiter=None, preco
         solution, status, detail = _singular(H, f_y, g_xy, solution)
     elif status.success and solution.negative:
         status, detail = Status.NOT_A_MINIMUM, f"g_yy has at least {solution.negative} negative eigenvalue(s)."
+    if status.success and (defect := not_a_hessian(H, getattr(solution.factor, "asymmetry", None))):
+        status, detail = Status.NONSYMMETRIC, defect
     v = solution.x
     return Estimate(gradient=f_x - g_xy @ v, direct=f_x, adjoint=v, linear=solution, status=status, detail=detail)
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from .. import kkt as conditions
 from ..kkt_sensitivity import one_sided
+from ..linear.operators import not_a_hessian
 from ..results import Estimate, Status
 from .protocol import Estimator
 
@@ -59,6 +60,8 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
         status = Status.NOT_A_MINIMUM
     elif not local.independent and status.success:
         status, detail = Status.LICQ_FAILS, "The gradient is that of the unique y; mu, nu in extra are of least norm."
+    if status.success and (defect := not_a_hessian(S.H)):
+        status, detail = Status.NONSYMMETRIC, defect
     return Estimate(
         gradient=gradient, direct=f_x, adjoint=w[: S.m], linear=solution, status=status, detail=detail, extra=facts,
         error_estimate=_newton_difference(problem, local, gradient, S),

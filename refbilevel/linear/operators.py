@@ -12,6 +12,8 @@ from ..errors import ArgumentError, DtypeError, ShapeError
 EXPLICIT_LIMIT = 4000
 #: relative asymmetry above which a matrix does not count as symmetric
 ASYMMETRY_LIMIT = 1e-10
+#: relative asymmetry that no rounding explains, not even that of single precision
+NOT_A_HESSIAN = 1e-5
 
 
 class NonFinite(ArithmeticError):
@@ -120,6 +122,12 @@ def asymmetry(A):
     Au, Aw = np.asarray(A @ u).ravel(), np.asarray(A @ w).ravel()
     scale = np.linalg.norm(Au) * np.linalg.norm(w) + np.linalg.norm(Aw) * np.linalg.norm(u)
     return _ratio(abs(u @ Aw - w @ Au) * np.sqrt(A.shape[0]), scale)
+
+
+def not_a_hessian(H, skew=None):
+    """A sentence if H, meant as a Hessian, is not symmetric (relative asymmetry `skew` where already known); else ""."""
+    skew = asymmetry(H) if skew is None else skew
+    return f"|H - H'| is {skew:.1e} |H| for H = g_yy, so it is no Hessian: check g_yy, is one triangle missing?" if skew > NOT_A_HESSIAN else ""
 
 
 def _ratio(part, whole):

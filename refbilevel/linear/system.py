@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
@@ -68,10 +70,8 @@ def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, precondition
 
 def _dispatch(task, method, factor):
     A = task.A.A
-    if not np.isfinite(task.norms).all():
-        raise NonFinite("the right-hand side is not finite")
-    if not task.norms.any():
-        return LinearSolution(np.zeros_like(task.B), 0.0, method=method)
+    if not np.isfinite(task.norms).all() or not task.norms.any():
+        return _extreme(task, method, factor)
     if A.shape[0] == 1:
         return _scalar(task, method)
     if factor is None and method == "auto" and task.preconditioner is None:
@@ -87,6 +87,20 @@ def _dispatch(task, method, factor):
     if method_named(method).direct:
         return _direct(task, _factor(A, method), expected=method)
     return _iterative(task, method)
+
+
+def _extreme(task, method, factor):
+    """A right-hand side that is zero, not finite, or so large or small that its squares are: that one is solved in other units."""
+    size = np.abs(task.B).max(initial=0.0)
+    if not np.isfinite(size):
+        raise NonFinite("the right-hand side is not finite")
+    if size == 0.0:
+        return LinearSolution(np.zeros_like(task.B), 0.0, method=method)
+    exponent = int(np.frexp(size)[1])
+    X0 = None if task.X0 is None else np.ldexp(task.X0, -exponent)
+    inner = Task(task.A.A, np.ldexp(task.B, -exponent), X0, task.rtol, task.maxiter, task.preconditioner)
+    solution = _dispatch(inner, method, factor)
+    return replace(solution, x=np.ldexp(solution.x, exponent))
 
 
 def _scalar(task, method):

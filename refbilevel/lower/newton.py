@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg as la
 from scipy import sparse
+from scipy.linalg.blas import dnrm2 as length  # free of over- and underflow, unlike the root of a sum of squares
 
 from ..linear import solve as linear_solve
 from ..results import LowerSolution, Status
@@ -33,10 +34,10 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None):
     y, status, detail = y0.copy(), None, ""
     maxiter = 200 if maxiter is None else maxiter
     r = problem.g_y(x, y)
-    start, best, stalled, floor, d = np.linalg.norm(r), (np.inf, y), 0, 0.0, None
+    start, best, stalled, floor, d = length(r), (np.inf, y), 0, 0.0, None
     k = 0
     while True:
-        norm_r = np.linalg.norm(r)
+        norm_r = length(r)
         if not np.isfinite(norm_r):
             return _result(best[1], best[0], k, Status.NONFINITE, f"g_y was not finite at iteration {k}.")
         stalled = 0 if norm_r < 0.5 * best[0] else stalled + 1
@@ -58,18 +59,20 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None):
             break
         if not np.isfinite(d.s).all():
             return _result(*best[::-1], k, Status.NONFINITE, "g_yy gave a step that is not finite.")
-        floor = 100 * EPS * (d.norm_H * np.linalg.norm(y) + start) * np.sqrt(y.size)
+        floor = 100 * EPS * (d.norm_H * length(y) + start) * np.sqrt(y.size)
         if _unbounded(H, r, d.s, y):
-            ray = d.s / np.linalg.norm(d.s)
+            ray = d.s / length(d.s)
             return _result(y, norm_r, k, Status.LOWER_UNBOUNDED, "g has no curvature along a descent direction.", ray)
         t, y_new, r_new = _line_search(problem, x, y, r, d.s)
         if t == 0:
-            small = norm_r <= floor or np.linalg.norm(d.s) <= 1e-9 * (np.linalg.norm(y) + 1e-300)
+            small = norm_r <= floor or length(d.s) <= 1e-9 * (length(y) + 1e-300)
             status = Status.CONVERGED if tol is None and small else Status.LOWER_STALLED
             break
         y, r, k = y_new, r_new, k + 1
     if status is Status.CONVERGED and not _convex_at(problem, x, best[1], d):
         status = Status.NOT_A_MINIMUM
+    if status is Status.CONVERGED and tol is None and _runs_away(problem, x, y0, best[1], d.s):
+        status, detail = Status.LOWER_STALLED, "g flattens out along the last Newton step: its infimum may be at infinity, not at a y."
     return _result(best[1], best[0], k, status, detail)
 
 
@@ -88,10 +91,10 @@ def _direction(H, r, start):
         s = solution.x
         convex = not solution.negative and s @ r < 0  # False too where s is not finite
         return _Direction(s if convex else -r / max(norm_H, 1e-300), convex, norm_H)
-    eta = min(0.1, np.linalg.norm(r) / max(start, 1e-300), np.sqrt(np.linalg.norm(r)))
+    eta = min(0.1, length(r) / max(start, 1e-300), np.sqrt(length(r)))
     solution = linear_solve(H, -r, "cg", rtol=max(eta, 1e-12))
     s, convex = solution.x, solution.status is not Status.NOT_A_MINIMUM
-    norm_H = np.linalg.norm(H @ r) / max(np.linalg.norm(r), 1e-300)
+    norm_H = length(H @ r) / max(length(r), 1e-300)
     if not (np.isfinite(s).all() and s @ r < 0):
         s = -r / max(norm_H, 1e-300)
     return _Direction(s, convex, norm_H)
@@ -108,21 +111,28 @@ def _cholesky_direction(H, r):
             return _Direction(-la.cho_solve(factor, r, check_finite=False), convex, norm_H)
         except la.LinAlgError:
             convex = False
-            tau = max(10 * tau, 1e-10 * norm_H, 1e-12 * np.linalg.norm(r), 1e-300)
+            tau = max(10 * tau, 1e-10 * norm_H, 1e-12 * length(r), 1e-300)
 
 
 def _unbounded(H, r, s, y):
     """A direction of recession: no curvature along s, a real slope, and a step that leaves every scale of y behind."""
-    norm_s = np.linalg.norm(s)
-    if norm_s < 1e8 * (1 + np.linalg.norm(y)):
+    norm_s = length(s)
+    if norm_s < 1e8 * (1 + length(y)):
         return False
     u = s / norm_s
-    return abs(u @ (H @ u)) <= 100 * EPS * np.linalg.norm(H @ r) / max(np.linalg.norm(r), 1e-300) and u @ r < 0
+    return abs(u @ (H @ u)) <= 100 * EPS * length(H @ r) / max(length(r), 1e-300) and u @ r < 0
+
+
+def _runs_away(problem, x, y0, y, s):
+    """True if the last Newton step is no small part of the way y has come, and g has lost its curvature along it on that way."""
+    if length(s) <= 1e-3 * max(length(y), length(y - y0)):
+        return False
+    return abs(s @ (problem.g_yy(x, y) @ s)) < 1e-6 * abs(s @ (problem.g_yy(x, y0) @ s))
 
 
 def _line_search(problem, x, y, r, s):
     """Armijo on g; near rounding, where differences of g say nothing, a decrease of |g_y| serves."""
-    slope, norm_r = r @ s, np.linalg.norm(r)
+    slope, norm_r = r @ s, length(r)
     value = problem.g(x, y) if problem.g is not None else None
     t = 1.0
     for _ in range(60):
@@ -131,7 +141,7 @@ def _line_search(problem, x, y, r, s):
             break
         if value is None:
             r_new = problem.g_y(x, y_new)
-            if np.linalg.norm(r_new) <= (1 - 1e-4 * t) * norm_r:
+            if length(r_new) <= (1 - 1e-4 * t) * norm_r:
                 return t, y_new, r_new
         else:
             decrease = problem.g(x, y_new) - value
@@ -139,7 +149,7 @@ def _line_search(problem, x, y, r, s):
                 return t, y_new, problem.g_y(x, y_new)
             if abs(decrease) <= 1e-9 * abs(value) or abs(t * slope) <= 1e-9 * abs(value):
                 r_new = problem.g_y(x, y_new)
-                if np.linalg.norm(r_new) < norm_r:
+                if length(r_new) < norm_r:
                     return t, y_new, r_new
         t *= 0.5
     return 0.0, y, r
