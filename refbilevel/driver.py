@@ -14,6 +14,7 @@ from .accuracy import check_accuracy, to_accuracy
 from .errors import ArgumentError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
+from .linear.operators import not_a_hessian
 from .lower.solve import check_tolerances, solve_view
 from .problem import as_vector, counted, narrow
 from .results import Hypergradient, LowerSolution, Status
@@ -176,7 +177,10 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     error = estimate.error_estimate
     if error is None:
         error = float(np.linalg.norm(gradient - refined)) if refined is not None else np.nan
+    objective = view.f(x, lower.y) if view.f is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)
+    if status.success and view.f is not None and not np.isfinite(objective):
+        status, detail = Status.NONFINITE, f"f is {objective} at the y found."
     if status is Status.NONFINITE:
         detail = f"{detail} {_not_finite(view, x, lower.y)}".strip()
     if view.completed or narrow(view):
@@ -191,8 +195,7 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         status, detail = Status.CERTIFIED, f"{detail} y* lies within {proved.radius:.1e} of y and has its active set.".strip()
     return Hypergradient(
         gradient=gradient, direct=direct, indirect=gradient - direct,
-        objective=view.f(x, lower.y) if view.f is not None else np.nan,
-        x=x, lower=lower, method=estimator.name, adjoint=estimate.adjoint, linear=estimate.linear, residual=lower.residual,
+        objective=objective, x=x, lower=lower, method=estimator.name, adjoint=estimate.adjoint, linear=estimate.linear, residual=lower.residual,
         error_estimate=error, error_bound=bound, attainable_digits=_digits(view, x, lower, estimate, newton, direct) if diagnostics else np.nan,
         refined=refined, status=status, detail=detail,
         extra=estimate.extra if proved is None else {**estimate.extra, "certificate": proved},
@@ -240,7 +243,8 @@ def _digits(view, x, lower, estimate, newton, direct):
         return np.nan
     cap = min([certificates.DIGITS, *(view.completed or {}).values(), *narrow(view).values()])
     terms = np.linalg.norm(direct) + certificates.norm(view.g_xy(x, lower.y)) * np.linalg.norm(v)
-    return certificates.attainable_digits(certificates.seen_condition(linear), terms, estimate.gradient, cap)
+    condition = certificates.seen_condition(linear) if v.any() else 1.0  # an upper objective that does not see y
+    return certificates.attainable_digits(condition, terms, estimate.gradient, cap)
 
 
 def _status(lower, estimate, gradient, newton):
@@ -251,6 +255,8 @@ def _status(lower, estimate, gradient, newton):
     for status in (lower.status, estimate.status):
         if not status.success:
             return status, " ".join(details)
+    if newton is not None and (defect := not_a_hessian(None, getattr(newton.linear.factor, "asymmetry", 0.0))):
+        return Status.NONSYMMETRIC, defect
     linear = estimate.linear or (newton.linear if newton is not None else None)
     condition = linear.condition if linear is not None else np.nan
     if condition > 1 / np.finfo(float).eps:

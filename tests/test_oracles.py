@@ -156,7 +156,7 @@ def test_an_infimum_at_infinity_is_no_minimum():
     assert lower.status is rb.Status.LOWER_STALLED and "infimum may be at infinity" in lower.message
 
 
-@pytest.mark.parametrize("method", ["implicit", "kkt"])
+@pytest.mark.parametrize("method", ["implicit", "kkt", "reverse", "neumann"])
 @pytest.mark.parametrize("wrap", [np.asarray, sparse.csr_array])
 def test_a_hessian_with_one_triangle_only_is_no_success(method, wrap):
     result = rb.hypergradient(made(lambda oracle: oracle, g_yy=lambda x, y: wrap(np.tril(ORACLES["g_yy"](x, y)))), X, method)
@@ -168,3 +168,15 @@ def test_a_constrained_hessian_with_one_triangle_only_is_named():
     oracles = ORACLES | {"g_yy": lambda x, y: np.tril(ORACLES["g_yy"](x, y))}
     result = rb.hypergradient(rb.BilevelProblem(n=N, m=M, constraints=rows, **oracles), X)
     assert result.status is rb.Status.NONSYMMETRIC and "check g_yy" in result.message
+
+
+def test_an_upper_objective_that_is_not_finite_is_no_success():
+    result = rb.hypergradient(made(lambda oracle: oracle, f=lambda x, y: np.nan), X)
+    assert result.status is rb.Status.NONFINITE and "f is nan" in result.message
+
+
+def test_an_upper_objective_without_y_keeps_every_digit():
+    upper = {"f": lambda x, y: x @ x, "f_x": lambda x, y: 2 * x, "f_y": lambda x, y: np.zeros(M)}
+    result = rb.hypergradient(made(lambda oracle: oracle, **upper), X)
+    np.testing.assert_array_equal(result.gradient, 2 * X)
+    assert result.attainable_digits == pytest.approx(15.95)
