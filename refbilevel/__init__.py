@@ -49,6 +49,7 @@ _PUBLIC = {
     "from_cvxpy": "frontends.cvxpy_",
     "ConvexProgram": "frontends.cvxpy_",
     "HypergradientSearchCV": "frontends.sklearn",
+    "from_dask": "frontends.dask",
     "digits": "validation.lre",
     "minimize_global": "outer.global_minimize",
     # differentiable quadratic programs

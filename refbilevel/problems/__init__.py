@@ -38,6 +38,7 @@ _OTHERS = {
     "from_record": "loading",
     "QuadraticBilevel": "quadratic_bilevel",
     "join_followers": "followers",
+    "chunked": "row_blocks",
 }
 
 

@@ -27,8 +27,19 @@ def threads_for(entries):
     return 1 if entries < SERIAL else get_num_threads()
 
 
+class Design:
+    """What all designs share. `explicit_up_to`: features up to which the Hessian is formed; `compiled`: its sums are kernels'."""
+
+    explicit_up_to = DENSE_UP_TO
+    compiled = True
+
+    def products(self, d, V):
+        """A' (d * (A V)), V (m, k)."""
+        return self.A.T @ (d[:, None] * (self.A @ V))
+
+
 @dataclass(frozen=True, eq=False)
-class DenseDesign:
+class DenseDesign(Design):
     """A (N, m), float64 and C-contiguous."""
 
     A: np.ndarray
@@ -81,7 +92,7 @@ class DenseDesign:
 
 
 @dataclass(frozen=True, eq=False)
-class SparseDesign:
+class SparseDesign(Design):
     """A (N, m) in CSR; the kernels see its indices as unsigned."""
 
     A: sparse.csr_array
@@ -131,8 +142,15 @@ class SparseDesign:
         return np.sqrt(np.asarray((self.A**2).sum(axis=1)).ravel())
 
 
-def as_design(A, name):
-    """DenseDesign or SparseDesign of `A` (N, m), checked: real, finite, two-dimensional, at least 1 x 1."""
+def as_design(A, name, blocks=False):
+    """DenseDesign or SparseDesign of `A` (N, m), checked: real, finite, two-dimensional, at least 1 x 1.
+
+    A design is returned as it is; one in blocks of rows only where the caller can use it (`blocks`).
+    """
+    if isinstance(A, Design):
+        if not (A.compiled or blocks):
+            raise ArgumentError(f"{name} is in blocks of rows, which only ridge and logistic read; pass an array")
+        return A
     if sparse.issparse(A):
         csr = sparse.csr_array(A, dtype=np.float64)
         if csr.indices.dtype != np.int32:
@@ -178,8 +196,7 @@ class GramOperator(LinearOperator):
     _rmatvec = _matvec
 
     def _matmat(self, V):
-        A = self.design.A
-        return A.T @ (self.d[:, None] * (A @ V)) + self.c[:, None] * V
+        return self.design.products(self.d, V) + self.c[:, None] * V
 
     _rmatmat = _matmat
 
@@ -201,6 +218,6 @@ class GramOperator(LinearOperator):
 
 def hessian(operator, kind):
     """The operator, or its ndarray: kind "operator", "dense" or "auto" (by size)."""
-    if kind == "dense" or (kind == "auto" and operator.shape[0] <= DENSE_UP_TO):
+    if kind == "dense" or (kind == "auto" and operator.shape[0] <= operator.design.explicit_up_to):
         return operator.todense()
     return operator

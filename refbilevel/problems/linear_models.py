@@ -143,7 +143,7 @@ class PenalisedLinearModel:
     def sweep(self, x):
         """Its gradient descent as one kernel, for data that one thread reads fastest."""
         X = self.train.weights(None)[:-1]
-        small = self.train.size < SERIAL
+        small = self.train.compiled and self.train.size < SERIAL
         return LinearModelSweep(X, self.t_train, self.w_train, self.penalty(x), self.loss, self.per_feature) if small else None
 
     @property
@@ -152,7 +152,7 @@ class PenalisedLinearModel:
 
     @property
     def dense(self):
-        return self.m <= DENSE_UP_TO
+        return self.m <= self.train.explicit_up_to
 
     def solve(self, x, y0=None, tol=None):
         """y*(x): ridge is one linear solve, by a direct factor up to some size; else Newton-PCG."""
@@ -212,7 +212,7 @@ def labels_of(t, name):
 
 
 def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, hessian, bounds, name):
-    train, val = as_design(X_train, "X_train"), as_design(X_val, "X_val")
+    train, val = as_design(X_train, "X_train", blocks=True), as_design(X_val, "X_val", blocks=True)
     if train.shape[1] != val.shape[1]:
         raise ShapeError(f"X_train and X_val must have the same features, got {train.shape[1]} and {val.shape[1]}")
     for option, value, known in (
@@ -248,7 +248,7 @@ def ridge(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, reduct
 
     Parameters
     ----------
-    X_train, X_val : (N, m), (N', m) ndarray or sparse
+    X_train, X_val : (N, m), (N', m) ndarray, sparse, or a design in blocks of rows: `problems.chunked`, `refbilevel.from_dask`
     t_train, t_val : (N,), (N',) targets
     penalties : "one" (n = 1) or "per-feature" (n = m)
     prior : (rho, center), optional

@@ -80,14 +80,26 @@ class HessianFactor:
         raise AttributeError("a HessianFactor has no explicit matrix")
 
     def product(self, v):
+        if hasattr(self.weights, "pcg"):
+            return self.weights.product(v) + self.c * v
         return hessian_product(self.weights, v, self.threads) + self.c * v
 
     def run(self, b, goal, maxiter):
         """One PCG solve of H x = b to |b - H x| <= goal."""
+        if hasattr(self.weights, "pcg"):
+            X, k, norms = self._run_blocks(b[:, None], np.array([goal]), maxiter)
+            return X[:, 0], k, norms[0]
         x, k, norm, high, low = pcg(self.weights, self.c, b, self.inverse, self.L, goal, maxiter, self.threads)
         self.iterations += k
         self.high, self.low = max(self.high, high), min(self.low, low)
         return x, k, norm
+
+    def _run_blocks(self, B, goals, maxiter):
+        """PCG on the columns of B (m, k) together, by weights in blocks of rows."""
+        X, k, norms, high, low = self.weights.pcg(self.c, B, self.inverse, goals, maxiter)
+        self.iterations += k
+        self.high, self.low = max(self.high, high), min(self.low, low)
+        return X, k, norms
 
     def solve(self, b, transpose=False):
         b = np.asarray(b, np.float64)
@@ -96,6 +108,8 @@ class HessianFactor:
 
     def solve_within(self, B, goals):
         """X (m, k) with |b_j - H x_j| <= goals[j] (as the recurrences see it)."""
+        if hasattr(self.weights, "pcg"):
+            return self._run_blocks(np.ascontiguousarray(B), goals, 100 * len(B))[0]
         with numba_owns_threads():
             X = [self.run(np.ascontiguousarray(b), goal, 100 * len(b))[0] for b, goal in zip(B.T, goals)]
         return np.stack(X, axis=1)

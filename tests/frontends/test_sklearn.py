@@ -47,7 +47,7 @@ def test_scikit_learn_checks_of_the_others(estimator, check):
 
 
 def refitted(estimator, X, t, x):
-    """scikit-learn's fit with penalties exp(x), one a feature, by rescaled columns (and rows that carry an l2 penalty): (coef, intercept)."""
+    """(coef, intercept) of scikit-learn with penalties exp(x), one a feature: rescaled columns, and rows that carry an l2 penalty."""
     N, m = X.shape
     if type(estimator) is LogisticRegression:
         s = np.exp(-0.5 * x)
