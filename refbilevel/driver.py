@@ -11,7 +11,7 @@ import numpy as np
 
 from . import certificates
 from .accuracy import check_accuracy, to_accuracy
-from .errors import ArgumentError, unknown
+from .errors import ArgumentError, BilevelError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
 from .linear.operators import not_a_hessian
@@ -93,8 +93,16 @@ def hypergradient(
     _check_refine(refine, view)
 
     def run(tol, options, y0=None, refine=refine):
-        found = _lower(view, x, estimator, start if y0 is None else y0, lower, tol, lower_method, lower_options or {})
-        return _answer(view, x, found, estimator, refine, diagnostics or accuracy is not None, options)
+        y0, found = start if y0 is None else y0, None
+        try:
+            found = _lower(view, x, estimator, y0, lower, tol, lower_method, lower_options or {})
+            return _answer(view, x, found, estimator, refine, diagnostics or accuracy is not None, options)
+        except (ValueError, np.linalg.LinAlgError) as error:  # what NumPy and SciPy raise at NaN; the caller's mistakes go through
+            where = None if isinstance(error, BilevelError) else _not_finite(view, x, y0 if found is None else found.y)
+            if not where:
+                raise
+            found = LowerSolution(y=y0, status=Status.NONFINITE, detail=where, method=lower_method)
+            return _no_answer(view, x, found, estimator)
 
     result = run(tol, options) if accuracy is None else to_accuracy(run, accuracy, certify, estimator, options)
     object.__setattr__(result, "cost", _cost(counts, result.linear))  # ours alone until it is returned
@@ -174,13 +182,14 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     if direct is None:
         direct = view.f_x(x, lower.y) if view.f_x is not None else np.full(view.n, np.nan)
     refined = newton.gradient if newton is not None else None
-    error = estimate.error_estimate
-    if error is None:
-        error = float(np.linalg.norm(gradient - refined)) if refined is not None else np.nan
+    referee = _referee(view, x, lower, estimator, estimate) if diagnostics else None
+    error = _error(gradient, estimate, refined, referee)
     objective = view.f(x, lower.y) if view.f is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)
     if status.success and view.f is not None and not np.isfinite(objective):
         status, detail = Status.NONFINITE, f"f is {objective} at the y found."
+    if referee is not None and status.success and not referee.status.success:
+        status, detail = referee.status, f"{detail} {referee.detail}".strip()
     if status is Status.NONFINITE:
         detail = f"{detail} {_not_finite(view, x, lower.y)}".strip()
     if view.completed or narrow(view):
@@ -200,6 +209,25 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         refined=refined, status=status, detail=detail,
         extra=estimate.extra if proved is None else {**estimate.extra, "certificate": proved},
     )  # fmt: skip
+
+
+def _referee(view, x, lower, estimator, estimate):
+    """Under constraints, the KKT estimate that an estimator of another kind is measured against; it also knows where F has a kink."""
+    if kind(view) != "constrained" or estimator.name == "kkt" or not view.has(*ESTIMATORS["kkt"].requires):
+        return None
+    if not lower.success or not np.isfinite(estimate.gradient).all():
+        return None
+    return ESTIMATORS["kkt"].compute(view, x, lower)
+
+
+def _error(gradient, estimate, refined, referee):
+    """The estimator's own estimate and the difference to the better gradient at hand, whichever is larger; nan without any."""
+    known = [] if estimate.error_estimate is None else [estimate.error_estimate]
+    if refined is not None:
+        known.append(np.linalg.norm(gradient - refined))
+    if referee is not None:
+        known.append(np.linalg.norm(gradient - referee.gradient) + (referee.error_estimate or 0.0))
+    return float(max(known, default=np.nan))
 
 
 def _bound(view, x, lower, estimate, gradient, newton):
@@ -255,6 +283,10 @@ def _status(lower, estimate, gradient, newton):
     for status in (lower.status, estimate.status):
         if not status.success:
             return status, " ".join(details)
+    if newton is not None and newton.linear.negative and estimate.linear is None:
+        return Status.NOT_A_MINIMUM, " ".join(details)
+    if newton is not None and not np.isfinite(newton.gradient).all():
+        return Status.ILL_CONDITIONED, " ".join([*details, "g_yy is singular at y, which this method does not see."])
     if newton is not None and (defect := not_a_hessian(None, getattr(newton.linear.factor, "asymmetry", 0.0))):
         return Status.NONSYMMETRIC, defect
     linear = estimate.linear or (newton.linear if newton is not None else None)
@@ -268,8 +300,11 @@ def _status(lower, estimate, gradient, newton):
 
 def _not_finite(view, x, y):
     """The first oracle of an adjoint that is not finite at (x, y), with its first such entry."""
-    for name in ("f_x", "f_y", "g_y", "g_xy", "g_yy"):
-        value = getattr(view, name) and getattr(view, name)(x, y)
+    oracles = [(name, getattr(view, name)) for name in ("f_x", "f_y", "g_y", "g_xy", "g_yy")]
+    if view.constraints is not None:
+        oracles += [(name, getattr(view.constraints, name)) for name in ("p", "p_x", "p_y", "q", "q_x", "q_y")]
+    for name, oracle in oracles:
+        value = oracle and oracle(x, y)
         if isinstance(value, np.ndarray) and not np.isfinite(value).all():
             place = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
             return f"{name}{list(place)} is not finite at the y found."

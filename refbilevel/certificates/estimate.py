@@ -8,7 +8,7 @@ attainable_digits = 15.95 - log10 kappa - log10 cancellation,  cancellation = (|
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -38,8 +38,16 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
     H_next = problem.g_yy(x, y)
     same = isinstance(H, np.ndarray) and isinstance(H_next, np.ndarray) and np.array_equal(H, H_next)
-    solution = solve(H_next, f_y, linear, factor=step.factor if same else None)
+    solution = _adjoint(H_next, f_y, linear, step.factor if same else None)
     return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, float(np.linalg.norm(g_y)), scale)
+
+
+def _adjoint(H, f_y, linear, factor):
+    """H v = f_y; for f_y = 0 a generic right-hand side shows whether H is singular or indefinite, and v = 0."""
+    if f_y.any():
+        return solve(H, f_y, linear, factor=factor)
+    probe = solve(H, np.cos(np.arange(1.0, f_y.size + 1)), linear, factor=factor)
+    return replace(probe, x=np.where(np.isfinite(probe.x), 0.0, np.nan))
 
 
 def norm(A, iterations=8, symmetric=False):

@@ -28,7 +28,7 @@ def _solve(problem, x, y0, *, tol=None, maxiter=None, warm_start=True, hessian=N
     if warm_start and np.isfinite(problem.g_y(x, y0)).all():
         polished = _newton_from(problem, x, y0, hessian)
         tried.append("newton")
-        if polished.residual <= target(problem, x, polished.y, polished.mu, polished.nu, tol):
+        if solved(problem, x, polished, tol):
             return finish(problem, x, polished, "convex", tol, tried, hessian)
     y = y0 if np.isfinite(problem.g_y(x, y0)).all() else _interior(problem, x, y0)
     path = interior_point(problem, x, y, maxiter=150 if maxiter is None else maxiter, hessian=hessian)
@@ -43,6 +43,24 @@ def _newton_from(problem, x, y0, hessian):
     mu, nu = conditions.least_squares_multipliers(problem, x, y0, tol=1e-2)  # a warm start may sit a little off its rows
     with np.errstate(all="ignore"):
         return kkt.polish(problem, x, y0, mu, nu, maxiter=25 if at.p.size else 50, hessian=hessian)
+
+
+def solved(problem, x, polished, tol):
+    """The natural residual meets its target; at rounding level, so does L_y alone in the units of g, however small those are."""
+    y, mu, nu = polished.y, polished.mu, polished.nu
+    if not polished.residual <= target(problem, x, y, mu, nu, tol):
+        return False
+    if tol is not None:
+        return True
+    at = kkt.rows(problem, x, y)
+    L_y = np.abs(conditions.stationarity(problem, x, y, mu, nu, at)).max()
+    if L_y >= 1e-10:
+        return True
+    norms = np.concatenate([conditions.row_norms(at.p_y), conditions.row_norms(at.q_y)])
+    H = problem.g_yy(x, y) if problem.g_yy is not None else None
+    size = np.abs(H).max() if isinstance(H, np.ndarray) and H.size else np.inf
+    terms = np.abs(problem.g_y(x, y)).max() + size * (1 + np.abs(y).max())
+    return bool(L_y <= 1e-9 * (terms + np.abs(np.concatenate([mu, nu]) * norms).max(initial=0.0)))
 
 
 def target(problem, x, y, mu, nu, tol):
@@ -68,7 +86,7 @@ def finish(problem, x, polished, method, tol=None, tried=(), hessian=None):
         y=y, mu=mu, nu=nu, residual=polished.residual, active=mu * norms > -at.p / norms, margin=float(margins.min(initial=np.inf)),
         iterations=polished.iterations, method=method, residual_before=polished.before, solvers=tuple(tried),
     )  # fmt: skip
-    if polished.residual <= target(problem, x, y, mu, nu, tol):
+    if solved(problem, x, polished, tol):
         return solution if hessian is not None else _checked_minimum(problem, x, solution)
     return _explained(problem, x, solution, tol)
 

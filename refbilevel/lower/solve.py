@@ -100,7 +100,9 @@ def _own(view, x, y0, tol, maxiter):
         detail = f"The problem's lower_solver raised {type(error).__name__}: {error}; {found.method} was used. {found.detail}".strip()
         return replace(found, solvers=(word, *(found.solvers or (found.method,))), detail=detail)
     if isinstance(answer, LowerSolution):
-        return answer
+        if view.constraints is None or not answer.success or answer.mu.size or answer.nu.size:
+            return answer
+        answer = answer.y  # under constraints, a solution without multipliers is a bare y
     y = as_vector(answer, view.m, "lower_solver's y")
     if view.constraints is not None:
         return with_multipliers(view, x, y, 1e-8 * (1 + np.abs(view.g_y(x, y)).max()) if tol is None else tol)

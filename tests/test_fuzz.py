@@ -1,0 +1,135 @@
+"""Random problems with random faults, and random input to the loader, the command line and the parser: never silently wrong, no crash."""
+
+import contextlib
+import io
+import json
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import refbilevel as rb
+from refbilevel.cli import main
+from refbilevel.errors import BilevelError, SchemaError
+from refbilevel.problems.expressions import Graph, parse
+from refbilevel.validation import fuzzing
+
+SMALL = st.integers(1, 4)
+FITTING = {family: fuzzing.fitting(family) for family in fuzzing.FAMILIES}
+
+
+@settings(max_examples=150)
+@given(st.sampled_from(list(FITTING)), st.sampled_from(list(fuzzing.FAULTS)), st.integers(0, 99), SMALL, SMALL, st.integers(0, 10_000))
+def test_every_run_ends_right_or_says_so(family, fault, method, n, m, seed):
+    choices = (family, fault, FITTING[family][method % len(FITTING[family])], n, m, seed)
+    ending = fuzzing.judge(fuzzing.scenario(*choices))
+    assert not ending.failed, (choices, ending)
+
+
+@pytest.mark.long
+def test_twenty_thousand_runs():
+    assert fuzzing.main(20_000, 7) == 0
+
+
+def test_the_campaign_can_fail(monkeypatch):
+    """A solver that says converged whatever it found, and estimates that flatter, are found out."""
+    monkeypatch.setattr(fuzzing, "hypergradient", lambda *a, **k: _flattered(rb.hypergradient(*a, **k)))
+    endings = [fuzzing.judge(fuzzing.scenario("quadratic", "stopped_early", "implicit", 3, 3, seed)) for seed in range(10)]
+    assert sum(e.word == "silent" for e in endings) >= 5
+
+
+def _flattered(h):
+    from dataclasses import replace
+
+    return replace(h, error_estimate=0.0, status=rb.Status.CONVERGED)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4), max_leaves=12,
+)  # fmt: skip
+GOOD = rb.problems.read_record("Bard1988Ex1")
+PLACES = [(key,) for key in GOOD] + [("expr", key) for key in GOOD["expr"]]
+
+
+@given(st.sampled_from(PLACES), JSON)
+def test_a_record_with_any_value_anywhere_loads_or_is_refused(place, value):
+    record = json.loads(json.dumps(GOOD))
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    with contextlib.suppress(SchemaError), np.errstate(all="ignore"):
+        from refbilevel.problems.loading import check_record, from_record
+
+        check_record(record)
+        from_record(record)
+
+
+@given(st.binary(max_size=200))
+def test_a_file_of_any_bytes_is_refused(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("fuzz") / "problem.json"
+    path.write_bytes(content)
+    with pytest.raises(SchemaError):
+        rb.problems.load(path)
+
+
+TOKENS = st.sampled_from(
+    ["x0", "y[0]", "x1", "y1", "+", "-", "*", "/", "**", "^", "(", ")", "2", "1e3", "1e999", "exp", "log(", "sin(", ",", ".", "__class__", "lambda", "[", "]",
+     "import", "os.system('touch /tmp/x')", "'", '"', ";", "\n", "if", "for", "eval(", "x", "9" * 400, "0x10", "=", ":=", "{", "\x00", "é"]
+)  # fmt: skip
+
+
+@given(st.lists(TOKENS, max_size=12).map(" ".join) | st.text(max_size=30))
+def test_the_parser_takes_arithmetic_or_refuses(text):
+    with contextlib.suppress(SchemaError), np.errstate(all="ignore"):
+        parse(text, Graph(4), 2)
+
+
+@pytest.mark.parametrize("depth", [10, 1000, 20_000])
+def test_deep_expressions_do_not_exhaust_the_stack(depth):
+    for text in ("(" * depth + "x1" + ")" * depth, "-" * depth + "x1", "**".join(["2"] * depth), "+".join(["x1"] * depth)):
+        with contextlib.suppress(SchemaError):
+            parse(text, Graph(4), 2)
+
+
+def test_no_code_runs_from_a_file(tmp_path):
+    trap = tmp_path / "trap"
+    for attack in (f"__import__('os').system('touch {trap}')", f"open('{trap}', 'w')", f"[c for c in ().__class__.__base__.__subclasses__()]", "x1.__class__"):
+        record = {**GOOD, "expr": {**GOOD["expr"], "F": attack}}
+        path = tmp_path / "problem.json"
+        path.write_text(json.dumps(record))
+        with pytest.raises(SchemaError):
+            rb.problems.load(path)
+    assert not trap.exists()
+
+
+WORDS = st.sampled_from(
+    ["solve", "list", "check", "export", "shrink", "repro", "estimators", "problems", "checks", "--all", "--class", "-n", "2:5", "-1", "--markdown", "--report",
+     "nosuch.json", "/proc/x", "--levels", "--level", "9", "no.module:f", ":", "--help", "--version", "--adapter", "numpy", "--coupling", "yes", "", "é", "--digits", "x"]
+)  # fmt: skip
+
+
+@settings(max_examples=80)
+@given(st.lists(WORDS, max_size=4))
+def test_any_arguments_give_an_exit_code_and_no_traceback(tmp_path_factory, words):
+    if "--all" in words or words[:1] in (["demo"], ["doctor"]):
+        return
+    here = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("cli"))
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            code = main(words)
+    except SystemExit as stop:  # argparse's own
+        code = stop.code
+    finally:
+        os.chdir(here)
+    assert code in (0, 1, 2, None)
+
+
+def test_errors_of_the_command_line_are_one_sentence(capsys):
+    assert main(["solve", "nosuch.json"]) == 2
+    assert "nosuch.json" in capsys.readouterr().err
+    assert issubclass(SchemaError, BilevelError)
