@@ -15,6 +15,7 @@ from ..errors import ArgumentError, StatusError, unknown
 from ..problem import _bounds, as_vector
 from ..results import Status
 from . import METHODS, choice, multistart
+from .checkpoint import Checkpoint
 from .objective import Objective, Stop
 from .progress import with_progress
 from .protocol import Outcome
@@ -37,7 +38,7 @@ class Plan:
 
 
 def minimize(
-    problem, x0=None, method="auto", *, bounds=None, tol=1e-8, maxiter=500, starts=None, restarts=None, rng=0, callback=None, progress=False,
+    problem, x0=None, method="auto", *, bounds=None, tol=1e-8, maxiter=500, starts=None, restarts=None, rng=0, callback=None, progress=False, checkpoint=None,
     estimator="auto", estimator_options=None, strict=False, **options,
 ):  # fmt: skip
     """Minimise F(x) = f(x, y*(x)) over the bounds and the upper constraints.
@@ -66,6 +67,8 @@ def minimize(
         Called at each accepted point with an `Iterate`; return True or raise StopIteration to stop.
     progress : bool
         A progress bar (tqdm where installed, plain lines else) on standard error.
+    checkpoint : path, optional
+        A file written after every accepted step, atomically; a call that finds it goes on from there (see outer/checkpoint.py).
     estimator, estimator_options : str, dict
         The hypergradient method and its options.
     strict : bool
@@ -77,7 +80,7 @@ def minimize(
     scipy.optimize.OptimizeResult
         x, y, mu, nu, fun, jac (the hypergradient), success, status (`Status`), message, nit, nfev, error_estimate,
         projected_norm, hypergradient (the full record at x), counts, history, method, starts (a `Start` each), and of the re-check:
-        residual (bilevel feasibility), accepted, recheck (the record: LICQ, strict complementarity, uniqueness, optimistic and
+        own_y (the y a single-loop method itself ended with, else None), residual (bilevel feasibility), accepted, recheck (the record: LICQ, strict complementarity, uniqueness, optimistic and
         pessimistic value).
 
     Raises
@@ -96,12 +99,19 @@ def minimize(
         options["rng"] = rng
     plan = Plan(problem, name, why, bounds, tol, maxiter, estimator, estimator_options, options)
     points = multistart.start_points(problem, count if x0 is None else count - 1, np.random.default_rng(rng), bounds)
+    points = [*([] if x0 is None else [x0]), *points]
+    kept = None if checkpoint is None else Checkpoint(checkpoint, problem, name, points)
+    points = points if kept is None else kept.points
     with with_progress(callback, progress, maxiter * count) as told:
+
+        def run(x):
+            return _from(plan, x, told if kept is None else kept.watch(told))
+
         if x0 is not None and count == 1:
-            result = _from(plan, x0, told)
+            result = run(points[0])
             result.starts = (multistart.Start(x0, result.x, result.fun, result.status, result.residual, result.message),)
         else:
-            result = multistart.best_of([*([] if x0 is None else [x0]), *points], lambda x: _from(plan, x, told))
+            result = multistart.best_of(points, run)
     if strict and not result.success:
         raise StatusError(result)
     return result
@@ -182,7 +192,7 @@ def _result(plan, objective, method, outcome):
         success=status.success, status=status, message=" ".join(p for p in (status.message, detail, method_says) if p), nit=outcome.nit,
         nfev=objective.counts["hypergradients"], error_estimate=h.error_estimate, projected_norm=norm, hypergradient=h,
         counts=dict(objective.counts), history=objective.history, method=method.name, recheck=check, residual=check.residual,
-        accepted=check.accepted,
+        accepted=check.accepted, own_y=outcome.y,
     )  # fmt: skip
 
 

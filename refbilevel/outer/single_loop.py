@@ -32,7 +32,7 @@ def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
         prepare(problem, s)
     k, still = 0, 0
     for iteration in range(1, maxiter + 1):
-        before = s.x.copy()
+        before = s.x.copy(), s.y.copy()
         for _ in range(inner):
             move(problem, s, k)
             k += 1
@@ -43,7 +43,7 @@ def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
         counts.clear()
         if now.projected_norm <= tol:
             return Outcome(s.x, Status.CONVERGED, nit=iteration, y=s.y)
-        still = still + 1 if np.abs(s.x - before).max() <= 1e-13 * (1 + np.abs(s.x).max()) else 0
+        still = still + 1 if all(np.abs(new - old).max() <= 1e-13 * (1 + np.abs(new).max()) for new, old in zip((s.x, s.y), before)) else 0
         if still >= 3:
             return Outcome(s.x, Status.STALLED, f"The method stands still at {now.projected_norm:.1e}: its own bias.", iteration, s.y)
     return Outcome(s.x, Status.MAXITER, f"Projected hypergradient {now.projected_norm:.1e}, at first {first.projected_norm:.1e}.", maxiter, s.y)
