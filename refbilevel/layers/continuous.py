@@ -83,6 +83,23 @@ class BilevelLayer:
     ------
     ArgumentError
         For an unknown `linear`.
+
+    Examples
+    --------
+    f = (x - z)^2/2 + y^2/2 with y*(x, z) = x/2 + z: x* = 0.4 z, y* = 1.2 z.
+
+    >>> import numpy as np
+    >>> import refbilevel as rb
+    >>> problem = rb.LayerProblem(
+    ...     n=1, m=1, k=1, f=lambda x, y, z: 0.5 * (x - z) @ (x - z) + 0.5 * y @ y, f_x=lambda x, y, z: x - z, f_y=lambda x, y, z: y.copy(),
+    ...     g=lambda x, y, z: 0.5 * (y - x / 2 - z) @ (y - x / 2 - z), g_y=lambda x, y, z: y - x / 2 - z, g_yy=lambda x, y, z: np.eye(1),
+    ...     g_xy=lambda x, y, z: np.array([[-0.5]]))
+    >>> layer = rb.BilevelLayer(problem)
+    >>> x, y = layer.solve([1.0])
+    >>> x.round(12), y.round(12)
+    (array([0.4]), array([1.2]))
+    >>> layer.vjp([1.0], x_bar=[1.0], y_bar=[2.0]).round(9)    # 0.4 + 2 * 1.2
+    array([2.8])
     """
 
     def __init__(self, problem, *, x0=None, method="auto", tol=1e-9, linear="schur", options=None):

@@ -235,7 +235,10 @@ def test_score_function_estimates_the_smoothed_loss():
     np.testing.assert_allclose(found, exact, atol=0.05)
 
 
-def test_interdiction_is_the_enumerated_optimum():
+@pytest.mark.parametrize("limit", [2000, 0])
+def test_interdiction_is_the_enumerated_optimum(monkeypatch, limit):
+    """By the search tree and by the integer program."""
+    monkeypatch.setattr("refbilevel.layers.combinatorial.interdiction.SEARCH_LIMIT", limit)
     rng = np.random.default_rng(0)
     edges = [(i, j) for i in range(5) for j in range(i + 1, 5)]
     path = ShortestPath(5, edges, 0, 4)
@@ -250,7 +253,7 @@ def test_interdiction_is_the_enumerated_optimum():
     np.testing.assert_array_equal(layer.vjp(c, y_bar=y_bar, method="decoupled", tau=3.0), E.blackbox(path, c + d * x, y_bar, tau=3.0))
 
 
-def test_interdiction_where_presolve_fails():
+def test_interdiction_where_presolve_fails(monkeypatch):
     """A 4 x 4 grid with equal costs into each cell: HiGHS's presolve ends in a solve error."""
     c = np.array(
         [1.88953553, 2.09400807, 1.75208855, 1.75909492, 1.77993796, 2.18151225, 1.97875114, 2.01617168, 1.75208855, 2.0847413, 1.77993796, 1.97080302]
@@ -259,6 +262,7 @@ def test_interdiction_where_presolve_fails():
     edges = [(4 * i + j, 4 * k + l) for i in range(4) for j in range(4) for k, l in ((i + 1, j), (i, j + 1)) if k < 4 and l < 4]
     path = ShortestPath(16, edges, 0, 15)
     layer = ShortestPathInterdiction(path, np.full(24, 3.0), 2)
+    monkeypatch.setattr("refbilevel.layers.combinatorial.interdiction.SEARCH_LIMIT", 0)
     pairs = (np.isin(np.arange(24), pair).astype(float) for pair in combinations(range(24), 2))
     assert layer.value(c) == pytest.approx(max((c + 3.0 * x) @ path(c + 3.0 * x) for x in pairs))
 

@@ -36,6 +36,16 @@ class BilinearBilevel:
         Upper coupling y' B x.
     D : (n, m)
         Lower coupling x' D y.
+
+    Examples
+    --------
+    x in {0, 1} with price 1 each; x = 1 moves the follower to item 1, which earns the leader 3.
+
+    >>> import numpy as np
+    >>> from refbilevel.layers.combinatorial import BilinearBilevel, TopK
+    >>> layer = BilinearBilevel(X=[[0.0], [1.0]], lower=TopK(2, 1), B=[[0.0], [-3.0]], D=[[2.0, 0.0]])
+    >>> layer.solve(a=[1.0], b=[0.0, 1.0])
+    (array([1.]), array([0., 1.]))
     """
 
     X: np.ndarray

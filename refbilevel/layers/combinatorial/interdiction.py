@@ -2,7 +2,9 @@
 
     max_{x in {0,1}^E, sum x <= budget}  min_{y path}  (c + d x).y
 
-By linear-programming duality of the shortest path it is one integer program, solved by HiGHS (SciPy's `milp`):
+Some optimal x interdicts, one after another, edges of the path that is shortest so far (an x that misses that path gains nothing
+on it), so for a small budget a search tree over at most (edges of a path)^budget path solves is exact and quick. Beyond its limit, by
+linear-programming duality of the shortest path it is one integer program, solved by HiGHS (SciPy's `milp`):
 
     max  pi_t - pi_s    subject to    pi_j - pi_i <= c_ij + d_ij x_ij.
 
@@ -24,6 +26,8 @@ from ...problem import as_vector
 from ...results import LowerSolution, Status
 from .solvers import ShortestPath
 
+SEARCH_LIMIT = 2000  # path solves, about a third of a second
+
 
 @dataclass(frozen=True, eq=False)
 class ShortestPathInterdiction:
@@ -34,6 +38,18 @@ class ShortestPathInterdiction:
     path : ShortestPath
     delay : (E,) non-negative delays d
     budget : int
+
+    Examples
+    --------
+    Two roads of length 2 and 3: lengthening the first by 5 sends the traveller over the second.
+
+    >>> import numpy as np
+    >>> from refbilevel.layers.combinatorial import ShortestPath, ShortestPathInterdiction
+    >>> game = ShortestPathInterdiction(ShortestPath(2, [(0, 1), (0, 1)], 0, 1), delay=np.full(2, 5.0), budget=1)
+    >>> game.solve(np.array([2.0, 3.0]))
+    (array([1., 0.]), array([0., 1.]))
+    >>> game.value(np.array([2.0, 3.0]))
+    3.0
     """
 
     path: ShortestPath
@@ -53,10 +69,42 @@ class ShortestPathInterdiction:
         return self.path.size
 
     def solve(self, c):
-        """(x (E,), y (E,)) of the integer program; the path is re-solved under the interdiction found."""
+        """(x (E,), y (E,)): the best interdiction found first, of the fewest edges, and the path that answers it."""
         c = as_vector(c, self.size, "c")
         if (c < 0).any():
             raise ArgumentError("interdiction needs costs >= 0")
+        x = self._search(c, SEARCH_LIMIT)
+        if x is None:
+            x = self._integer_program(c)
+        if x is None:
+            x = self._search(c, 100 * SEARCH_LIMIT)
+        if x is None:
+            raise NotConverged(LowerSolution(y=np.full(self.size, np.nan), status=Status.LOWER_MAXITER, detail="HiGHS failed, the search tree is too large."))
+        return x, self.path(c + self.delay * x)
+
+    def _search(self, c, limit):
+        """x by the search tree, breadth first; None if it takes more than `limit` path solves."""
+        level, best, low = [()], (), -np.inf
+        solves = 0
+        for left in range(self.budget, -1, -1):
+            below = {}
+            for chosen in level:
+                solves += 1
+                if solves > limit:
+                    return None
+                delayed = c.copy()
+                delayed[list(chosen)] += self.delay[list(chosen)]
+                y = self.path(delayed)
+                length = delayed @ y
+                if length > low + 1e-12 * abs(length):
+                    best, low = chosen, length
+                if left:
+                    below |= dict.fromkeys(tuple(sorted({*chosen, e})) for e in np.flatnonzero(y * self.delay).tolist() if e not in chosen)
+            level = list(below)
+        return np.isin(np.arange(self.size), best).astype(float)
+
+    def _integer_program(self, c):
+        """x by HiGHS; None where it fails."""
         E, N = self.size, self.path.nodes_count
         i, j = self.path.edges.T
         rows = np.arange(E)
@@ -74,11 +122,8 @@ class ShortestPathInterdiction:
                 constraints=[LinearConstraint(A, -np.inf, c), LinearConstraint(budget, 0, self.budget)],
             )  # fmt: skip
             if result.x is not None:
-                break
-        else:
-            raise NotConverged(LowerSolution(y=np.full(E, np.nan), status=Status.LOWER_MAXITER, detail=result.message))
-        x = np.round(result.x[:E])
-        return x, self.path(c + self.delay * x)
+                return np.abs(np.round(result.x[:E]))
+        return None
 
     def value(self, c):
         """Length of the shortest path after the best interdiction."""

@@ -25,6 +25,15 @@ class CombinatorialLayer:
     Raises
     ------
     UnknownOption, DtypeError
+
+    Examples
+    --------
+    >>> from refbilevel.layers.combinatorial import CombinatorialLayer, TopK
+    >>> layer = CombinatorialLayer(TopK(4, 1), "blackbox", tau=2.0)
+    >>> layer.solve([3.0, 1.0, 2.0, 4.0])
+    array([0., 1., 0., 0.])
+    >>> layer.vjp([3.0, 1.0, 2.0, 4.0], [0.0, 5.0, 0.0, 0.0])    # item 1 made dearer, item 2 comes in
+    array([ 0. , -0.5,  0.5,  0. ])
     """
 
     def __init__(self, solver, method="blackbox", *, size=None, **options):

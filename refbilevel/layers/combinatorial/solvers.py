@@ -153,22 +153,18 @@ class ShortestPath:
 
     def __call__(self, c):
         c = self._costs(as_vector(c, self.size, "c"))
+        edges, keys = self._cheapest(c)
+        path = self._path(c, edges)
         y = np.zeros(self.size)
-        path = self._path(c)
-        cheapest = {}
-        for e in range(self.size - 1, -1, -1):
-            i, j = self.edges[e]
-            if (i, j) not in cheapest or c[e] <= c[cheapest[i, j]]:
-                cheapest[i, j] = e
-        for i, j in zip(path[:-1], path[1:]):
-            y[cheapest[i, j]] = 1.0
+        y[edges[np.searchsorted(keys, path[:-1] * self.nodes_count + path[1:])]] = 1.0
         return y
 
     def nodes(self, c):
         """Node incidence of the path whose cost counts every node entered and the source."""
         c = self._costs(c)
         y = np.zeros(self.nodes_count)
-        y[self._path(c[self.edges[:, 1]])] = 1.0
+        entered = c[self.edges[:, 1]]
+        y[self._path(entered, self._cheapest(entered)[0])] = 1.0
         return y
 
     def _costs(self, c):
@@ -178,20 +174,27 @@ class ShortestPath:
             c = np.maximum(c, 0.0)
         return c
 
-    def _path(self, c):
-        # zero costs would vanish from the sparse graph; duplicates keep their cheapest edge
-        lowest = {}
-        for (i, j), cost in zip(map(tuple, self.edges), c + np.finfo(float).tiny):
-            lowest[i, j] = min(cost, lowest.get((i, j), np.inf))
-        keys = np.array(list(lowest))
-        graph = sparse.csr_array((list(lowest.values()), (keys[:, 0], keys[:, 1])), shape=(self.nodes_count,) * 2)
+    def _cheapest(self, c):
+        """(the cheapest edge of each pair of nodes, first of equals; the pairs as numbers, ascending)."""
+        keys = self.edges[:, 0] * self.nodes_count + self.edges[:, 1]
+        order = np.lexsort((c, keys))
+        keys = keys[order]
+        first = np.concatenate([[True], keys[1:] > keys[:-1]])
+        return order[first], keys[first]
+
+    def _path(self, c, edges):
+        """Nodes of the shortest path over `edges`, which are sorted by their pair of nodes."""
+        i, j = self.edges[edges].T
+        starts = np.searchsorted(i, np.arange(self.nodes_count + 1))
+        costs = c[edges] + np.finfo(float).tiny  # zero costs would vanish from the sparse graph
+        graph = sparse.csr_array((costs, j, starts), shape=(self.nodes_count,) * 2)
         _, before = dijkstra(graph, indices=self.source, return_predecessors=True)
         path = [self.target]
         while path[-1] != self.source:
             if before[path[-1]] < 0:
                 raise ArgumentError(f"there is no path from node {self.source} to node {self.target}")
             path.append(int(before[path[-1]]))
-        return path[::-1]
+        return np.array(path[::-1])
 
 
 @dataclass(frozen=True)
