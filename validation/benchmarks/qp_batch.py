@@ -76,6 +76,39 @@ IMPLEMENTATIONS = {"refbilevel": ours, "loop": loop, "floor": floor, "proxqp": p
 NEEDS = {"proxqp": "proxsuite"}
 
 
+def cases(batches=(128, 4096), n=20):
+    """For run.py; a call treats the whole batch."""
+    from timing import OURS, Case
+
+    for B in batches:
+        members = [problem(n, seed) for seed in range(B)]
+        blocks = {name: np.stack([member[0][name] for member in members]) for name in BLOCKS}
+        actives, bars = np.stack([member[1] for member in members]), np.random.default_rng(1).standard_normal((B, n))
+        exact = [truth(members[i][0], members[i][1], bars[i])[0] for i in range(4)]
+
+        def build(make, both):
+            forward, backward = make(blocks, actives, bars)
+            if forward is not None:
+                forward()
+            call = (lambda: (forward(), backward())[1]) if both else backward
+
+            def first():
+                got = call()
+                return np.concatenate([got[k][i].ravel() for i in range(4) for k in BLOCKS])
+
+            return first
+
+        for both in (False, True):
+            skip = ["floor"] * both + ["loop"] * (B > 1000)
+            names = {OURS if k == "refbilevel" else k: v for k, v in IMPLEMENTATIONS.items() if k not in skip}
+            yield Case(
+                "Q2", f"{B} QPs, n = {n}, {'forward and VJP' if both else 'VJP'}; milliseconds a batch",
+                {k: lambda make=make, both=both: build(make, both) for k, make in names.items()},
+                np.concatenate([exact[i][k].ravel() for i in range(4) for k in BLOCKS]), floor="" if both else "floor",
+                goal=f"Goal: {(15 if both else 5) * B / 1000:.3g} ms ({15 if both else 5} microseconds a QP).",
+            )  # fmt: skip
+
+
 def main(batches, n=20):
     print(f"{'B':>5} {'implementation':<12} {'forward us/QP':>14} {'VJP us/QP':>10} {'both':>7} {'ratio':>6} {'digits':>6}")
     for B in batches:

@@ -144,6 +144,32 @@ def digits(got, exact):
     return -np.log10(max(max(abs(got[k] - exact[k]).max() / abs(exact[k]).max() for k in BLOCKS if exact[k].size), 1e-17))
 
 
+def cases(sizes=(10, 50, 100, 200, 500)):
+    """For run.py: the VJP at a solved program, and forward and VJP together."""
+    from timing import OURS, Case
+
+    for n in sizes:
+        blocks, active = problem(n)
+        bar = np.random.default_rng(1).standard_normal(n)
+        exact = truth(blocks, active, bar)[0]
+
+        def vjp(make, both):
+            forward, backward = make(blocks, active, bar)
+            if forward is not None:
+                forward()
+            call = (lambda: (forward(), backward())[1]) if both else backward
+            return lambda: np.concatenate([call()[k].ravel() for k in BLOCKS])
+
+        for both in (False, True):
+            names = {OURS if k == "refbilevel" else k: v for k, v in IMPLEMENTATIONS.items() if not (both and k == "floor")}
+            yield Case(
+                "Q1", f"one QP, n = {n}, {'forward and VJP' if both else 'VJP'}",
+                {k: lambda make=make, both=both: vjp(make, both) for k, make in names.items()},
+                np.concatenate([exact[k].ravel() for k in BLOCKS]), floor="" if both else "floor",
+                goal="Goal: ProxQP at 1 or more for n up to 200." if both else "Goal: at most 0.6 of the floor for n of 100 or more.",
+            )  # fmt: skip
+
+
 def main(sizes):
     print(f"{'n':>5} {'implementation':<12} {'forward us':>11} {'ratio':>6} {'VJP us':>9} {'ratio':>6} {'both':>6} {'digits':>6}")
     for n in sizes:

@@ -1,0 +1,48 @@
+"""One owner of the cores at a time, and answers that do not depend on how many there are."""
+
+import numpy as np
+import pytest
+from scipy import sparse
+from threadpoolctl import threadpool_info, threadpool_limits
+
+import refbilevel as rb
+from refbilevel.problems import design, softmax_operators
+from refbilevel.threads import numba_owns_threads
+
+
+def blas():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_while_numba_owns_the_cores():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with threadpool_limits(2, user_api="blas"):
+        before = blas()
+        with numba_owns_threads():
+            assert set(blas()) == {1}
+        assert blas() == before
+
+
+def logistic(container):
+    rng = np.random.default_rng(0)
+    X, Z, w = rng.standard_normal((400, 250)), rng.standard_normal((100, 250)), rng.standard_normal(250)
+    X[np.abs(X) < 0.5] = 0.0
+    return rb.problems.logistic(container(X), np.sign(X @ w), container(Z), np.sign(Z @ w), penalties="per-feature")
+
+
+def cleaning(_):
+    rng = np.random.default_rng(0)
+    A, B = rng.standard_normal((300, 150)), rng.standard_normal((50, 150))
+    return rb.problems.softmax(A, rng.integers(4, size=300), B, rng.integers(4, size=50))
+
+
+@pytest.mark.parametrize("make, container", [(logistic, np.asarray), (logistic, sparse.csr_array), (cleaning, None)])
+def test_one_and_two_threads_give_equal_digits(make, container, monkeypatch):
+    problem, answers = make(container), []
+    for threads in (1, 2):
+        monkeypatch.setattr(design, "get_num_threads", lambda threads=threads: threads)
+        blocks = design.threads_for(design.SERIAL)
+        assert blocks == threads == softmax_operators.threads_for(design.SERIAL)
+        answers.append(rb.hypergradient(problem, np.full(problem.n, -3.0)).gradient)
+    assert np.linalg.norm(answers[1] - answers[0]) <= 1e-12 * np.linalg.norm(answers[0])
+    assert not np.array_equal(*answers), "the sums were not reordered: this ran the same kernel twice"
