@@ -90,6 +90,15 @@ def test_wide_data_take_conjugate_gradients(family, monkeypatch, tmp_path):
     agree(plain, blocks, x, digits=10, linear="cg")
 
 
+def test_sums_over_the_samples():
+    X, t, _, _ = data()
+    design, d = rb.problems.chunked(X, rows=10), np.random.default_rng(6).uniform(0.1, 2.0, len(X))
+    H = X.T @ np.diag(d) @ X
+    assert np.allclose(design.gram(d), H, rtol=1e-13) and np.allclose(design.gram_diagonal(d), np.diag(H), rtol=1e-13)
+    assert np.allclose(design.row_norms(), np.linalg.norm(X, axis=1), rtol=1e-14)
+    assert np.linalg.eigvalsh(H)[-1] <= design.spectral_bound(d) <= len(H) * np.linalg.eigvalsh(H)[-1]
+
+
 def test_right_hand_sides_share_their_passes(monkeypatch, tmp_path):
     monkeypatch.setattr(row_blocks.RowBlocks, "explicit_up_to", 3)
     _, blocks = pair("logistic", on_disk(tmp_path), penalties="per-feature")
