@@ -3,7 +3,7 @@
     theta -> ParametricProgram -> ConeProgram -> solver's (x, z) -> polish -> Point -> system -> adjoint or tangent
 """
 
-from .point import Point, polish
+from .point import Point, newton_step, polish
 from .program import ConeProgram, Cones
 from .projection import project_dual
 from .solvers import Answer, clarabel, infeasibility, recession
@@ -12,5 +12,5 @@ from .tensor import ParametricProgram
 
 __all__ = [
     "METHODS", "Answer", "ConeProgram", "Cones", "ParametricProgram", "Point", "System",
-    "clarabel", "infeasibility", "polish", "project_dual", "recession", "system",
+    "clarabel", "infeasibility", "newton_step", "polish", "project_dual", "recession", "system",
 ]  # fmt: skip

@@ -88,6 +88,13 @@ def polish(program, x, z, method="auto", steps=STEPS):
     return replace(best, residual_before=first), used if used is not None and _same(used.at, best.at) else None
 
 
+def newton_step(point, system):
+    """The `Point` one Newton step on from `point`, whose `System` this is."""
+    F, _, _ = _at(point.program, point.x, point.u, point.steps)
+    dx, du = system.tangent(-F[0], -F[1])
+    return _at(point.program, point.x + dx, point.u + du, point.steps + 1)[2]
+
+
 def _at(program, x, u, step):
     """(F, settled, Point) at (x, u)."""
     at = project_dual(u, program.cones)

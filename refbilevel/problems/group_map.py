@@ -76,7 +76,7 @@ class GroupMap(ProximalMap):
         """Newton on the nonzero groups; None where it leaves them."""
         free, y = self.free(x, y), y.copy()
         for _ in range(30 if free.size else 0):
-            r = self._residual(x, y)[free]
+            r = self.stationarity(x, y)[free]
             if np.linalg.norm(r) <= 1e-15 * scale:
                 break
             try:
@@ -89,11 +89,11 @@ class GroupMap(ProximalMap):
             if (self.norms(moved - y) > 0.9 * norms)[norms > 0].any():
                 return None
             before, y = y, moved
-            if np.linalg.norm(self._residual(x, y)[free]) >= np.linalg.norm(r):
+            if np.linalg.norm(self.stationarity(x, y)[free]) >= np.linalg.norm(r):
                 return before
         return y
 
-    def _residual(self, x, y):
+    def stationarity(self, x, y):
         """H y - q + l_g u_g, u_g = 0 on zero groups."""
         return self.smooth.gradient(y) + self.penalty(x)[self.groups] * self._directions(y)
 
@@ -104,7 +104,7 @@ class GroupMap(ProximalMap):
     def _check(self, x, y, l, L):
         """(KKT residual, margin)."""
         pull, zero = self.norms(self.smooth.gradient(y)), self.norms(y) == 0
-        on = self.norms(self._residual(x, y))
+        on = self.norms(self.stationarity(x, y))
         residual = np.linalg.norm(np.where(zero, np.maximum(pull - l, 0.0), on))
         return residual, np.maximum(self.norms(y) * L, np.where(zero, l - pull, 0.0)).min()
 

@@ -10,7 +10,7 @@ Exact away from kinks. Bertrand et al., "Implicit differentiation for fast hyper
 learning" (arXiv 2105.01637), Theorem 3.
 
 A concrete map offers `_solve(x, y0, tol) -> (y, free (indices), residual, margin, scale, iterations)`, `free_matrix(x, y, free)`,
-`pull(x, y, free, v, y_bar) -> x_bar` and `push(x, y, free, dx) -> (right-hand side (|S|,), dy of the fixed (m,))`.
+`stationarity(x, y) -> (m,)` (r on the free coordinates), `pull(x, y, free, v, y_bar) -> x_bar` and `push(x, y, free, dx) -> (right-hand side (|S|,), dy of the fixed (m,))`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,17 @@ class ProximalMap:
         if isinstance(lower.factor, SupportFactor):
             return lower.factor
         return self._factor(x, lower.y, self.free(x, lower.y))
+
+    def corrected(self, x, lower):
+        """The LowerSolution one Newton step on r_S = 0 on; None where that step leaves the piece on which the map is smooth."""
+        if not isinstance(lower.factor, SupportFactor) or lower.factor.factor is None:
+            return lower
+        free, y = lower.factor.free, lower.y.copy()
+        r = self.stationarity(x, y)[free]
+        y[free] -= solve(lower.factor.factor.matrix, r, factor=lower.factor.factor).x
+        if not np.isfinite(y).all() or not np.array_equal(self.free(x, y), free):
+            return None
+        return replace(lower, y=y, residual=float(np.linalg.norm(self.stationarity(x, y)[free])), factor=self._factor(x, y, free))
 
     def _adjoint_solve(self, x, y, support, b, linear):
         if b.size == 0:

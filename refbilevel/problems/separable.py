@@ -48,6 +48,11 @@ class SeparableMap(ProximalMap):
         l1, l2, *_ = self.parameters(x)
         return self.smooth.value(y) + l1 @ np.abs(y) + 0.5 * l2 @ y**2
 
+    def stationarity(self, x, y):
+        """H y - q + l1 sign(y) + l2 y, (m,)."""
+        l1, l2, *_ = self.parameters(x)
+        return self.smooth.gradient(y) + l1 * np.sign(y) + l2 * y
+
     def _solve(self, x, y, tol):
         l1, l2, lo, hi = parameters = self.parameters(x)
         y = np.clip(y, lo, hi)

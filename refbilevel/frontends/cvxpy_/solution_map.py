@@ -103,6 +103,16 @@ class SolutionMap:
         dx_c, _ = self._system(state, linear).tangent(*self._direction(x, state.point, dx))
         return self._y(dx_c)
 
+    def corrected(self, x, lower):
+        """The LowerSolution one Newton step on; None where that step leads to no finite point."""
+        if not isinstance(lower.factor, State) or not np.array_equal(lower.factor.x, x):
+            return None
+        state = lower.factor
+        point = conic.newton_step(state.point, self._system(state, "auto"))
+        if not np.isfinite(point.residual):
+            return None
+        return replace(lower, y=self._y(point.x), residual=point.residual, factor=State(self, state.x, point, None))
+
     def branches(self, x, lower, y_bar):
         """(2^w, n): (dy/dx)' y_bar for every choice at the w weakly active rows; None for w > BRANCHES or a cone at a kink."""
         state, _ = self._state(x, lower)

@@ -1,0 +1,61 @@
+"""The error estimate of a lower level that is a solution map: one more Newton step of the map's own, asymptotically exact."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import refbilevel as rb
+
+RNG = np.random.default_rng(1)
+A, T, V, S = RNG.standard_normal((20, 4)), RNG.standard_normal(20), RNG.standard_normal((10, 4)), RNG.standard_normal(10)
+FAMILIES = {
+    "lasso": lambda: rb.problems.lasso(A, T, V, S),
+    "elastic_net": lambda: rb.problems.elastic_net(A, T, V, S),
+    "group_lasso": lambda: rb.problems.group_lasso(A, T, V, S, [0, 0, 1, 1]),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_estimate_of_a_penalised_model_follows_the_error_in_y(family):
+    problem = FAMILIES[family]()
+    x = np.full(problem.n, -3.0)
+    truth, lower = rb.hypergradient(problem, x), rb.solve_lower(problem, x)
+    assert truth.success and truth.error_estimate < 1e-14
+    y = lower.y + 1e-5 * np.cos(np.arange(problem.m)) * (lower.y != 0)
+    moved = replace(lower, y=y, factor=problem.solution_map._factor(x, y, problem.solution_map.free(x, y)))
+    result = rb.hypergradient(problem, x, lower=moved)
+    error = np.linalg.norm(result.gradient - truth.gradient)
+    assert error > 1e-8 and result.error_estimate == pytest.approx(error, rel=1e-2)
+    refined = rb.hypergradient(problem, x, lower=moved, refine=True)
+    assert np.linalg.norm(refined.gradient - truth.gradient) < 1e-2 * error
+
+
+def conic_problem():
+    cp = pytest.importorskip("cvxpy")
+    x, y = cp.Variable(2), cp.Variable(3)
+    objective = cp.sum(cp.exp(y)) + cp.sum_squares(y) - x[0] * y[0] - x[1] * y[2]
+    follower = cp.Problem(cp.Minimize(objective), [cp.norm(y) <= 1.1, y >= -1])
+    return rb.from_cvxpy(upper=cp.Problem(cp.Minimize(cp.sum_squares(y) + cp.sum(x))), lower=follower, lower_variables=[y])
+
+
+def test_the_estimate_of_a_convex_program_follows_the_error_of_its_point():
+    problem, x = conic_problem(), np.array([3.0, 1.0])
+    truth, lower = rb.hypergradient(problem, x), rb.solve_lower(problem, x)
+    assert truth.success and truth.error_estimate < 1e-13
+    state = lower.factor
+    point = replace(state.point, x=state.point.x + 1e-6 * np.cos(np.arange(state.point.x.size)))
+    moved = replace(lower, y=problem.solution_map._y(point.x), factor=replace(state, point=point, system=None))
+    result = rb.hypergradient(problem, x, lower=moved)
+    error = np.linalg.norm(result.gradient - truth.gradient)
+    assert error > 1e-9 and result.error_estimate == pytest.approx(error, rel=1e-2)
+
+
+def test_the_pricing_story_ends_with_a_number():
+    cp = pytest.importorskip("cvxpy")
+    a = np.arange(1.0, 6.0)
+    x, y = cp.Variable(5), cp.Variable(5)
+    follower = cp.Problem(cp.Minimize(cp.sum_squares(y - a) / 2 + x @ y), [cp.sum(y) <= 10, y >= 0])
+    leader = cp.Problem(cp.Minimize(-x @ y), [x >= 0, x <= 10])
+    result = rb.minimize(rb.from_cvxpy(upper=leader, lower=follower, lower_variables=[y]), x0=np.ones(5), tol=1e-8)
+    assert result.error_estimate < 1e-8
