@@ -182,16 +182,10 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     if direct is None:
         direct = view.f_x(x, lower.y) if view.f_x is not None else np.full(view.n, np.nan)
     refined = newton.gradient if newton is not None else None
-<<<<<<< Updated upstream
-    referee = _referee(view, x, lower, estimator, estimate) if diagnostics else None
-    error = _error(gradient, estimate, refined, referee)
-=======
     if kind(view) == "map" and (diagnostics or refine) and estimate.status.success:
         refined = certificates.corrected_map_gradient(view, x, lower)
-    error = estimate.error_estimate
-    if error is None:
-        error = float(np.linalg.norm(gradient - refined)) if refined is not None else np.nan
->>>>>>> Stashed changes
+    referee = _referee(view, x, lower, estimator, estimate) if diagnostics else None
+    error = _error(gradient, estimate, refined, referee)
     objective = view.f(x, lower.y) if view.f is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)
     if status.success and view.f is not None and not np.isfinite(objective):

@@ -42,14 +42,13 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, float(np.linalg.norm(g_y)), scale)
 
 
-<<<<<<< Updated upstream
 def _adjoint(H, f_y, linear, factor):
     """H v = f_y; for f_y = 0 a generic right-hand side shows whether H is singular or indefinite, and v = 0."""
     if f_y.any():
         return solve(H, f_y, linear, factor=factor)
     probe = solve(H, np.cos(np.arange(1.0, f_y.size + 1)), linear, factor=factor)
     return replace(probe, x=np.where(np.isfinite(probe.x), 0.0, np.nan))
-=======
+
 def corrected_map_gradient(problem, x, lower):
     """The gradient at the solution map's own Newton correction of `lower`; None where the map has none, or leaves its smooth piece."""
     correct = getattr(problem.solution_map, "corrected", None)
@@ -57,7 +56,6 @@ def corrected_map_gradient(problem, x, lower):
     if better is None:
         return None
     return problem.f_x(x, better.y) + problem.solution_map.vjp(x, better, problem.f_y(x, better.y))
->>>>>>> Stashed changes
 
 
 def norm(A, iterations=8, symmetric=False):
