@@ -32,7 +32,7 @@ from ..problems.polynomial import random_spd
 from ..results import LowerSolution
 from .bound_campaign import LONG, random_direction, solve_long
 
-SECONDS = 30
+SECONDS = 30  # of processor time a run
 
 
 class Planted(Exception):
@@ -358,21 +358,21 @@ def judge(s):
     def too_long(signum, frame):
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, too_long)
+    before = signal.signal(signal.SIGPROF, too_long)
     try:
-        signal.alarm(SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             h = hypergradient(s.problem, s.x, s.method, **s.options)
     except s.allowed as error:
         return Ending("error", type(error).__name__)
     except TimeoutError:
-        return Ending("hang", f"no answer within {SECONDS} s")
+        return Ending("hang", f"no answer within {SECONDS} s of processor time")
     except BaseException as error:  # that is what is looked for
         return Ending("crash", f"{type(error).__name__}: {error}")
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
     return _verdict(s, h)
 
 
@@ -419,8 +419,10 @@ def run(count, seed=0):
 
 def main(count=20_000, seed=0):
     words, details, failures = Counter(), Counter(), []
-    for choices, ending in run(count, seed):
+    for done, (choices, ending) in enumerate(run(count, seed), 1):
         words[ending.word] += 1
+        if done % 500 == 0:
+            print(f"{done} of {count}: {dict(words)}", flush=True)
         if ending.failed:
             failures.append((choices, ending))
             print(f"{ending.word}: scenario{choices}: {ending.detail}", flush=True)

@@ -23,16 +23,15 @@ def _compute(problem, x, lower, *, sigma=1e-3, samples=100, rng=None, lower_meth
         raise ArgumentError(f"sigma must be positive, got {sigma!r}")
     if isinstance(samples, bool) or not isinstance(samples, (int, np.integer)) or samples < 2:
         raise ArgumentError(f"samples must be an integer of at least 2, got {samples!r}")
-    status = Status.CONVERGED
-
-    def F(at):
-        nonlocal status
-        solution = solve_view(problem, at, lower_method, lower.y, lower_tol, None, {})
-        status = status if solution.success else solution.status
-        return problem.f(at, solution.y)
-
     directions = np.random.default_rng(rng).standard_normal((samples, problem.n))
-    slopes = np.array([(F(x + sigma * e) - F(x - sigma * e)) / (2 * sigma) for e in directions])
+    slopes, status = np.zeros(samples), Status.CONVERGED
+    for i, e in enumerate(directions):
+        ends = [solve_view(problem, x + s * sigma * e, lower_method, lower.y, lower_tol, None, {}) for s in (1, -1)]
+        failed = next((end for end in ends if not end.success), None)
+        if failed is not None:
+            status = failed.status
+            break
+        slopes[i] = (problem.f(x + sigma * e, ends[0].y) - problem.f(x - sigma * e, ends[1].y)) / (2 * sigma)
     terms = slopes[:, None] * directions
     spread = float(np.linalg.norm(terms.std(axis=0, ddof=1)) / np.sqrt(samples))
     return Estimate(gradient=terms.mean(axis=0), error_estimate=spread, status=status, extra={"sigma": float(sigma)})
