@@ -152,7 +152,7 @@ def _from(plan, x0, callback):
         if name is None:
             break
         further = _stage(plan, objective, name, x if np.isfinite(x).all() else objective.project(x0), {})
-        further.message += f" Method {name} after {', '.join(tried)}, because {why}."
+        further.message += f" Method {name} after {', '.join(tried)}, because {why}; {plan.method} was {plan.why}."
         tried.append(name)
         x, status, h = further.x, further.status, further.hypergradient
         best = min(best, further, key=lambda r: (*multistart.rank(r)[:2], _rounded(r.fun, best.fun), not r.success, r.fun))

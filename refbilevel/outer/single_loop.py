@@ -4,11 +4,14 @@ A method supplies `move(problem, s, k)`, one step on the state s (s.x, s.y, ...)
 each the driver evaluates F at s.x with an exact lower solve (counted apart, for the history and the stop only): it stops when the
 projected hypergradient is at most tol, or says that the method stands still above it, as a method with a bias does.
 
+A block of moves after which y is not finite, or far from the lower solution, is undone and repeated with halved steps.
+
 Default steps: step_y = 1/L_g, L_g the largest curvature of g at the start; step_x = 1/(2 L_F), L_F a difference quotient of the hypergradient.
 """
 
 from __future__ import annotations
 
+import copy
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +21,11 @@ from ..lower.gradient import curvature
 from ..problem import counted
 from ..results import Status
 from .protocol import Outcome
+
+
+#: halvings of the steps before the run is called divergent; how far from the last lower solution y may go
+MAX_SHORTENED, FAR = 12, 1e3
+STEPS = ("step_x", "step_y", "step_penalty", "rate_x", "rate_y")
 
 
 def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
@@ -30,23 +38,45 @@ def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
     s = SimpleNamespace(x=x0.copy(), y=np.zeros(problem.m), project=objective.project, **state)
     if prepare is not None:
         prepare(problem, s)
-    k, still = 0, 0
+    k, still, now, shortened = 0, 0, first, 0
     for iteration in range(1, maxiter + 1):
-        before = s.x.copy(), s.y.copy()
-        for _ in range(inner):
-            move(problem, s, k)
-            k += 1
-        if not (np.isfinite(s.x).all() and np.isfinite(s.y).all()):
-            return Outcome(objective.history[-1].x, Status.DIVERGED, "The steps are too long: pass smaller step_x or step_y.", iteration)
+        before = _snapshot(s)
+        with np.errstate(all="ignore"):  # a step that is too long overflows; it is undone below
+            for _ in range(inner):
+                move(problem, s, k)
+                k += 1
+        if _diverged(s, now):
+            shortened += 1
+            if shortened > MAX_SHORTENED:
+                return Outcome(now.x, Status.DIVERGED, "The steps are too long: pass smaller step_x or step_y.", iteration)
+            vars(s).update(_shorter(before))
+            continue
         now = objective.record(s.x)
         objective.counts.update({f"single_{name}": count for name, count in counts.items()})
         counts.clear()
         if now.projected_norm <= tol:
             return Outcome(s.x, Status.CONVERGED, nit=iteration, y=s.y)
-        still = still + 1 if all(np.abs(new - old).max() <= 1e-13 * (1 + np.abs(new).max()) for new, old in zip((s.x, s.y), before)) else 0
+        still = still + 1 if all(np.abs(getattr(s, name) - before[name]).max() <= 1e-13 * (1 + np.abs(before[name]).max()) for name in "xy") else 0
         if still >= 3:
             return Outcome(s.x, Status.STALLED, f"The method stands still at {now.projected_norm:.1e}: its own bias.", iteration, s.y)
-    return Outcome(s.x, Status.MAXITER, f"Projected hypergradient {now.projected_norm:.1e}, at first {first.projected_norm:.1e}.", maxiter, s.y)
+    note = f"; steps were halved {shortened} times" if shortened else ""
+    return Outcome(s.x, Status.MAXITER, f"Projected hypergradient {now.projected_norm:.1e}, at first {first.projected_norm:.1e}{note}.", maxiter, s.y)
+
+
+def _snapshot(s):
+    return {name: copy.deepcopy(value) for name, value in vars(s).items() if not callable(value)}
+
+
+def _diverged(s, last):
+    """Not finite, or y far beyond any lower solution seen: the steps are longer than the curvature allows."""
+    if not (np.isfinite(s.x).all() and np.isfinite(s.y).all()):
+        return True
+    return bool(np.abs(s.y).max() > FAR * (1.0 + np.abs(last.y).max()))
+
+
+def _shorter(state):
+    """The state with every step halved."""
+    return {name: 0.5 * value if name in STEPS and value is not None else value for name, value in state.items()}
 
 
 def steps(objective, problem, s):
