@@ -1,7 +1,7 @@
 """The upper objective F(x) = f(x, y*(x)) as outer methods see it: evaluated once a point, counted, remembered, interruptible.
 
-Each evaluation warm-starts the lower solve from the last y. `tolerance` is the lower residual asked for; methods loosen it far
-from a solution and tighten it as they converge.
+Each evaluation warm-starts the lower solve from the last y, and an implicit adjoint from the last v. `tolerance` is the lower residual
+asked for; methods loosen it far from a solution and tighten it as they converge.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..driver import hypergradient
+from ..driver import hypergradient, kind
 from ..results import Status
 
 
@@ -42,7 +42,8 @@ class Objective:
         self.lo, self.hi = bounds if bounds is not None else (np.full(n, -np.inf), np.full(n, np.inf))
         self.callback, self.tolerance = callback, tolerance
         self.history, self.counts, self.y = [], Counter(), None
-        self._last = None
+        self._last, self._warm = None, {}
+        self._implicit = estimator in ("auto", "implicit") and kind(problem) == "smooth"
 
     def project(self, x):
         return np.clip(x, self.lo, self.hi)
@@ -55,13 +56,14 @@ class Objective:
         """The `Hypergradient` at x; one solve a point."""
         if self._last is not None and np.array_equal(self._last.x, x):
             return self._last
-        result = hypergradient(
-            self.problem, x, self.estimator, y0=self.y, tol=self.tolerance, diagnostics=False, **self.options
-        )
+        options = {**self._warm, **self.options}
+        result = hypergradient(self.problem, x, self.estimator, y0=self.y, tol=self.tolerance, diagnostics=False, **options)
         self.counts.update(result.cost)
         self.counts["hypergradients"] += 1
         if np.isfinite(result.lower.y).all():
             self.y = result.lower.y
+        if self._implicit and result.success:
+            self._warm = {"v0": result.adjoint}
         self._last = result
         return result
 
