@@ -262,9 +262,10 @@ class CheckedOracle:
 
     def _own(self, value):
         """A matrix that no later call of the oracle overwrites."""
-        if not (sparse.issparse(value) or value.__class__ is np.ndarray):
+        plain = value.__class__ is np.ndarray
+        if not (plain or sparse.issparse(value)):
             return value
-        root = getattr(value, "data", value) if sparse.issparse(value) else value
+        root = value if plain else getattr(value, "data", value)
         while isinstance(getattr(root, "base", None), np.ndarray):
             root = root.base
         if not self.seen:
@@ -272,7 +273,7 @@ class CheckedOracle:
         frozen = isinstance(root, np.ndarray) and not root.flags.writeable and root.base is None
         if frozen or not self.keeps:
             return value
-        return value.copy() if sparse.issparse(value) else value.copy(order="K")  # the layout decides the rounding of products
+        return value.copy(order="K") if plain else value.copy()  # the layout decides the rounding of products
 
     def _check(self, value):
         if value.__class__ is np.ndarray and value.dtype == np.float64 and value.shape == tuple(map(self.sizes.get, self.shape)):
@@ -353,10 +354,8 @@ def counted(problem):
 
 def narrow(view):
     """{oracle: digits} of those of a counted view that answered in float32 or float16."""
-    found = {name: getattr(getattr(view, name), "digits", np.inf) for name in SHAPES}
-    if view.constraints is not None:
-        found |= {name: getattr(getattr(view.constraints, name), "digits", np.inf) for name in CONSTRAINT_SHAPES}
-    return {name: digits for name, digits in found.items() if digits < np.inf}
+    oracles = list(vars(view).values()) + (list(vars(view.constraints).values()) if view.constraints is not None else [])
+    return {o.name: o.digits for o in oracles if o.__class__ is CheckedOracle and o.digits < np.inf}
 
 
 def replace(problem, **oracles):

@@ -109,7 +109,8 @@ def longest_column(A):
     if isinstance(A, LinearOperator):
         return 0.0
     squares = A.power(2).sum(axis=0) if sparse.issparse(A) else np.einsum("ij,ij->j", A, A)
-    return float(np.sqrt(np.max(squares))) if np.isfinite(squares).all() else 0.0
+    top = float(np.sqrt(squares.max()))
+    return top if np.isfinite(top) else 0.0
 
 
 def asymmetry(A):
