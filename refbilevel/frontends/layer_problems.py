@@ -30,7 +30,8 @@ def build(calculus, f, g, p, q, G, H, *, n, m, k, bounds):
         value = numpy(phi, label)
         return lambda x, y, z: float(value(x, y, z))
 
-    first = {f"{label}_{c}": numpy(grad(phi, i), label) for label, phi in (("f", f), ("g", g)) for i, c in enumerate("xyz") if label + c != "gz"}
+    wanted = [("f", f, i) for i in range(3)] + [("g", g, i) for i in range(2)]
+    first = {f"{label}_{'xyz'[i]}": numpy(grad(phi, i), label) for label, phi, i in wanted}
     second = {f"g_{c}y": numpy(jacobian(grad(g, i), 1), "g") for i, c in enumerate("xyz")}
     return LayerProblem(
         n=n, m=m, k=k, f=scalar(f, "f"), g=scalar(g, "g"), **first, **second, bounds=bounds, adjoint_hvp=_adjoint_hvp(grad, numpy, f, g),

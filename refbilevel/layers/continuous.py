@@ -9,8 +9,8 @@ S is the Schur complement F_x - F_y G_y^{-1} G_x of the optimality system F = 0,
 Upper constraints in force (bounds, rows of G, rows of H) with total derivatives C = [C_x C_z] and multipliers lambda enter as
 upper KKT rows: F becomes F + lambda.G, and the systems are solved in the null space of C_x. Lower constraints enter through
 y*'s KKT system, as everywhere. F_xx d and F_xz' b are products with the Hessian of F in X = (x, z), exact where the problem has its
-`adjoint_hvp`, else with differenced third derivatives and an error estimate (curvature.py). Assumes a strict minimum (S positive definite on the null space) and
-active sets that do not change; else the status says so.
+`adjoint_hvp`, else with differenced third derivatives and an error estimate (curvature.py). Assumes a strict minimum (S positive
+definite on the null space) and active sets that do not change; else the status says so.
 
 Alesiani, Implicit bilevel optimization: differentiating through bilevel optimization programming, AAAI 2023, th. 1.
 """

@@ -73,8 +73,9 @@ class Curvature:
                 return exact, 0.0
         point = np.concatenate([self.X, self.y, self.mu, self.nu])
         difference, error = directional(
-            lambda W: np.concatenate(self._gradient(*np.split(W, cuts))), point, np.concatenate(parts), lambda psi: through(np.split(psi, cuts))
-        )
+            lambda W: np.concatenate(self._gradient(*np.split(W, cuts))), point, np.concatenate(parts),
+            through=lambda psi: through(np.split(psi, cuts)),
+        )  # fmt: skip
         return exact + difference, error
 
     @property

@@ -82,8 +82,8 @@ class LayerProblem:
     >>> import refbilevel as rb
     >>> problem = rb.LayerProblem(
     ...     n=2, m=1, k=1, f=lambda x, y, z: 0.5 * x @ x + 0.5 * y @ y, f_x=lambda x, y, z: x.copy(), f_y=lambda x, y, z: y.copy(),
-    ...     g=lambda x, y, z: 0.5 * (y - x.sum() - z) @ (y - x.sum() - z), g_y=lambda x, y, z: y - x.sum() - z, g_yy=lambda x, y, z: np.eye(1),
-    ...     g_xy=lambda x, y, z: -np.ones((2, 1)))
+    ...     g=lambda x, y, z: 0.5 * (y - x.sum() - z) @ (y - x.sum() - z), g_y=lambda x, y, z: y - x.sum() - z,
+    ...     g_yy=lambda x, y, z: np.eye(1), g_xy=lambda x, y, z: -np.ones((2, 1)))
     >>> rb.hypergradient(problem.at(np.ones(1)), [1.0, 0.0]).gradient
     array([3., 2.])
     >>> problem.joint().n

@@ -17,7 +17,7 @@ SIZES = [(1, 2, 3), (2, 1, 3), (2, 3, 1), (3, 1, 2), (1, 3, 2), (3, 2, 1), (2, 4
 
 @st.composite
 def quartics(draw):
-    """g = y'(M'M + 2)y/4 + w.y^4/12 + x_0 z_0 y_0^2/20 - y'(Bx + Ez)/2,  f = 2 |x - Az/2|^2 + y'y/2 + y.d: small integers M, B, E, A, w, d."""
+    """g = y'(M'M + 2)y/4 + w.y^4/12 + x_0 z_0 y_0^2/20 - y'(Bx + Ez)/2,  f = 2 |x - Az/2|^2 + y'y/2 + y.d, small integers throughout."""
     n, m, k = draw(st.sampled_from(SIZES))
 
     def integers(*shape, low=-2, high=2):

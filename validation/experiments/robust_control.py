@@ -130,7 +130,7 @@ def closed_loop(plant, plan, s, adversary=True):
 
 
 def fit_price(plant, starts, steps=30, rate=0.3):
-    """theta = log(rho / floor - 1) from watched games (u, w) at `starts`, by Adam on the mean of (|u - u watched|^2 + |w - w watched|^2) / 2."""
+    """theta = log(rho / floor - 1) from watched games (u, w) at `starts`, by Adam on half the squared misfit of u and w."""
     inside, true = layer(plant), np.log(PRICE - 1.0)
     watched = [inside.solve(np.append(s, true)) for s in starts]
     theta, first, second = np.log(3 * PRICE - 1.0), 0.0, 0.0

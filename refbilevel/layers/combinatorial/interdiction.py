@@ -79,7 +79,8 @@ class ShortestPathInterdiction:
         if x is None:
             x = self._search(c, 100 * SEARCH_LIMIT)
         if x is None:
-            raise NotConverged(LowerSolution(y=np.full(self.size, np.nan), status=Status.LOWER_MAXITER, detail="HiGHS failed, the search tree is too large."))
+            detail = "HiGHS failed and the search tree is too large."
+            raise NotConverged(LowerSolution(y=np.full(self.size, np.nan), status=Status.LOWER_MAXITER, detail=detail))
         return x, self.path(c + self.delay * x)
 
     def _search(self, c, limit):
