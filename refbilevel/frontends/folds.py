@@ -12,7 +12,7 @@ Pedregosa, Hyperparameter optimization with approximate gradient, ICML 2016, Sec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -75,12 +75,13 @@ class Folds:
             warm = start if start is not None and start.any() else before
             parts.append(solve_lower(follower, z, y0=warm, tol=tol))
             before = parts[-1].y if np.isfinite(parts[-1].y).all() else None
-        k, status, detail = _trouble(parts)
-        return LowerSolution(
-            y=np.concatenate([p.y for p in parts]), residual=float(np.linalg.norm([p.residual for p in parts])),
-            margin=min(p.margin for p in parts), iterations=sum(p.iterations for p in parts), status=status,
-            detail=f"Fold {k}: {detail}".strip(" :") if k is not None else "", method="folds", factor=tuple(parts),
-        )  # fmt: skip
+        return _joined(parts)
+
+    def corrected(self, x, lower):
+        """The LowerSolution one Newton step on in every fold; None where a fold's step leaves its smooth piece."""
+        z = self.spread(x)
+        parts = [_newton(follower, z, part) for follower, part in zip(self.followers, self._parts(x, lower))]
+        return None if any(part is None for part in parts) else _joined(parts)
 
     def _parts(self, x, lower):
         if isinstance(lower.factor, tuple):
@@ -124,6 +125,24 @@ class Folds:
         return np.concatenate([_tangent(p, z, part, dz, linear) for p, part in zip(self.followers, self._parts(x, lower))])
 
 
+def _joined(parts):
+    """The folds' LowerSolutions as one."""
+    k, status, detail = _trouble(parts)
+    return LowerSolution(
+        y=np.concatenate([p.y for p in parts]), residual=float(np.linalg.norm([p.residual for p in parts])),
+        margin=min(p.margin for p in parts), iterations=sum(p.iterations for p in parts), status=status,
+        detail=f"Fold {k}: {detail}".strip(" :") if k is not None else "", method="folds", factor=tuple(parts),
+    )  # fmt: skip
+
+
+def _newton(follower, z, part):
+    """One fold's LowerSolution after a Newton step, or None."""
+    if follower.solution_map is not None:
+        return follower.solution_map.corrected(z, part)
+    step = solve(follower.g_yy(z, part.y), follower.g_y(z, part.y), factor=part.factor).x
+    return replace(part, y=part.y - step, residual=float(np.linalg.norm(follower.g_y(z, part.y - step))))
+
+
 def _trouble(parts):
     """(index, status, detail) of the first part that is not a success; (None, converged, "") if all are."""
     for k, part in enumerate(parts):
@@ -158,19 +177,6 @@ def fold_sum(followers, weights, of, *, prior=None, bounds=None, name="folds"):
     return BilevelProblem(
         n=n, m=m * len(followers), f=folds.f, f_x=folds.f_x, f_y=folds.f_y, solution_map=folds, bounds=bounds, name=name
     )
-
-
-def path(problem, starts):
-    """[(x, y*(x))] along `starts`, each warm-started from the one before, until three in a row have not lowered F."""
-    tried, y, best, worse = [], None, np.inf, 0
-    for x in starts:
-        y = problem.solution_map.solve(x, y).y
-        tried.append((x, y))
-        value = problem.f(x, y)
-        best, worse = (value, 0) if value < best else (best, worse + 1)
-        if worse == 3:
-            break
-    return tried
 
 
 def stationary(result, bounds, tol):

@@ -125,6 +125,19 @@ class Model:
                 )
 
 
+def path(problem, starts):
+    """[(x, y*(x))] along `starts`, each warm-started from the one before, until three in a row have not lowered F."""
+    tried, y, best, worse = [], None, np.inf, 0
+    for x in starts:
+        y = problem.solution_map.solve(x, y).y
+        tried.append((x, y))
+        value = problem.f(x, y)
+        best, worse = (value, 0) if value < best else (best, worse + 1)
+        if worse == 3:
+            break
+    return tried
+
+
 def _ridge(X, t, X_val, t_val):
     return problems.ridge(X, t, X_val, t_val, penalties="per-feature", reduction="sum")
 

@@ -29,8 +29,8 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..outer.minimize_ import minimize
-from .folds import history, path, stationary
-from .penalised import MODELS
+from .folds import history, stationary
+from .penalised import MODELS, path
 
 
 def _has(name):

@@ -3,6 +3,7 @@
 import doctest
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,6 +116,17 @@ def test_products_of_the_fold_map_are_adjoint(cls):
     assert np.allclose(F.solution_map.vjp(x, bare, y_bar), x_bar, rtol=1e-9, atol=1e-12)
     warm = rb.solve_lower(F, x, y0=lower.y + 0.1)
     assert np.allclose(warm.y, lower.y, atol=1e-10)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_error_estimate_follows_the_error_of_the_fits(cls):
+    F, x, _ = cross_validation(cls, True)
+    exact, lower = rb.hypergradient(F, x), rb.solve_lower(F, x)
+    assert exact.error_estimate < 1e-12 * (1 + np.linalg.norm(exact.gradient))
+    moved = tuple(replace(part, y=part.y * (1 + 1e-5 * np.cos(np.arange(part.y.size)))) for part in lower.factor)
+    found = rb.hypergradient(F, x, lower=replace(lower, y=np.concatenate([part.y for part in moved]), factor=moved))
+    error = np.linalg.norm(found.gradient - exact.gradient)
+    assert error > 1e-9 and found.error_estimate == pytest.approx(error, rel=1e-2)
 
 
 def test_no_penalty_is_exactly_none():
