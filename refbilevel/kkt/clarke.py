@@ -129,7 +129,10 @@ def _branch(problem, local, f_x, f_y, base, rows, held):
 
 
 def _realised(problem, local, S, z, rows, held):
-    """Is there a direction along which each held row's multiplier and each free row's slack grow?  (0 not in their hull.)"""
+    """Is there a direction along which each held row's multiplier and each free row's slack grow?  (0 not in their hull.)
+
+    A row that no direction moves, on this branch, stays weakly active all along it and asks for nothing.
+    """
     if not rows.size:
         return True
     dy, dmu, _ = S.split(z)
@@ -138,10 +141,9 @@ def _realised(problem, local, S, z, rows, held):
     free = np.setdiff1d(rows, held)
     growth = np.vstack([dmu[held], -(conditions.dense(p_x)[free] + conditions.dense(at.p_y)[free] @ dy)])
     lengths = np.linalg.norm(growth, axis=1)
-    if (lengths <= 1e-12 * (1 + lengths.max())).any():
-        return False
-    growth /= lengths[:, None]
-    return bool(np.linalg.norm(least_norm_weights(growth) @ growth) > 1e-9)
+    moved = lengths > 1e-12 * (1 + lengths.max())
+    growth = growth[moved] / lengths[moved, None]
+    return not moved.any() or bool(np.linalg.norm(least_norm_weights(growth) @ growth) > 1e-9)
 
 
 def _sampled(problem, local, base, directions):

@@ -201,3 +201,22 @@ def test_multipliers_on_too_few_rows_are_spread():
     mu = result.extra["mu"]
     assert (mu > 0).all()
     np.testing.assert_allclose(np.array([[1.0, 1], [1, -1], [1, 0]]).T @ mu, [1.0, 0.0], atol=1e-14)
+
+
+def test_a_row_that_stays_weakly_active_on_one_side_does_not_hide_that_side():
+    """y*(x) = (0, min(x, 2)): beyond x = 2 the second row is weakly active for every x, and F = |y|^2 has slopes 4 and 0 at x = 2."""
+    P, c = np.array([[2.0, 0.5], [0.5, 1.0]]), np.array([1.0, 2.0])
+    rows = rb.Constraints(
+        p=lambda x, y: np.array([y[0] + y[1] - x[0], -y[0]]), p_x=lambda x, y: np.array([[-1.0], [0.0]]),
+        p_y=lambda x, y: np.array([[1.0, 1.0], [-1.0, 0.0]]), linear=True,
+    )  # fmt: skip
+    problem = rb.BilevelProblem(
+        n=1, m=2, f=lambda x, y: y @ y, f_x=lambda x, y: np.zeros(1), f_y=lambda x, y: 2 * y, g=lambda x, y: 0.5 * y @ P @ y - c @ y,
+        g_x=lambda x, y: np.zeros(1), g_y=lambda x, y: P @ y - c, g_yy=lambda x, y: P, g_xy=lambda x, y: np.zeros((1, 2)), constraints=rows,
+    )  # fmt: skip
+    kink = rb.hypergradient(problem, [2.0])
+    assert kink.status is rb.Status.DEGENERATE
+    np.testing.assert_allclose(np.unique(np.round(kink.extra["generators"], 9)), [0.0, 4.0], atol=1e-9)
+    for x, slope in ((1.5, 3.0), (2.5, 0.0)):
+        beside = rb.hypergradient(problem, [x])
+        assert beside.success and beside.gradient == pytest.approx(slope, abs=1e-12)
