@@ -67,7 +67,8 @@ def hypergradient(
     strict : bool
         Raise StatusError (NotConverged, Degenerate) instead of returning an unsuccessful result.
     diagnostics : bool
-        False skips error_estimate and attainable_digits (nan): the fast path.
+        False skips error_estimate, error_bound and attainable_digits (nan): the fast path. Faster still with `lower` the LowerSolution of
+        `solve_lower`, whose factor then serves the adjoint.
     **options : the estimator's own options, e.g. linear="cg", K=100, beta=1e-3; unknown ones raise.
 
     Returns
