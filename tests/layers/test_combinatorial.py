@@ -154,6 +154,37 @@ def test_joint_and_decoupled_agree_when_the_levels_decouple():
     )
 
 
+def test_bilevel_perturbed_is_the_derivative_of_the_smoothed_solution():
+    """Against common-random-number differences of the smoothed (x, y), and identity against the single-level one."""
+    layer, rng = bilinear(1.0), np.random.default_rng(0)
+    a, b, x_bar, y_bar, eps = rng.standard_normal(3), rng.standard_normal(4), rng.standard_normal(3), rng.standard_normal(4), 1.0
+    Z = np.random.default_rng(7).standard_normal((3000, 7))
+
+    def smoothed(shift):
+        pairs = [layer.solve(a + shift[:3] - eps * z[:3], b + shift[3:] - eps * z[3:]) for z in Z]
+        return np.mean([x @ x_bar + y @ y_bar for x, y in pairs])
+
+    direction, h = rng.standard_normal(7), 0.2
+    found = np.concatenate(layer.vjp(a, b, x_bar, y_bar, method="perturbed", eps=eps, samples=6000, rng=3)) @ direction
+    assert found == pytest.approx((smoothed(h * direction) - smoothed(-h * direction)) / (2 * h), abs=0.12)
+    for one, other in zip(layer.vjp(a, b, x_bar, y_bar, method="identity"), (x_bar, y_bar)):
+        np.testing.assert_allclose(one, other.mean() - other)
+
+
+def test_bilevel_by_the_users_solver():
+    enumerated, rng = bilinear(1.0), np.random.default_rng(0)
+    mine = BilinearBilevel(None, enumerated.lower, enumerated.B, enumerated.D, solver=enumerated.solve)
+    a, b, x_bar, y_bar = rng.standard_normal(3), rng.standard_normal(4), rng.standard_normal(3), rng.standard_normal(4)
+    for one, other in zip(mine.vjp(a, b, x_bar, y_bar, tau=2.0), enumerated.vjp(a, b, x_bar, y_bar, tau=2.0)):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(ArgumentError, match="upper="):
+        mine.vjp(a, b, x_bar, y_bar, method="decoupled")
+    with pytest.raises(ArgumentError, match="solver="):
+        BilinearBilevel(None, enumerated.lower, enumerated.B, enumerated.D)
+    with pytest.raises(ShapeError, match="X must"):
+        BilinearBilevel(np.eye(2), enumerated.lower, enumerated.B, enumerated.D)
+
+
 @pytest.mark.parametrize("noise", ["gaussian", "gumbel"])
 def test_perturbed_jacobian_is_symmetric_and_semidefinite_and_right(noise):
     """Gumbel noise on top-1 gives softmax exactly: Jacobian -(diag p - p p') / eps; Gaussian against common random differences."""

@@ -67,7 +67,8 @@ def test_the_nash_jacobian_would_fail_the_comparison():
     """F replaced by f_x: dx/dz = A/2 here, far from the difference of the solved layer."""
     n, k, a = 1, 1, 0.5
     problem = rb.LayerProblem(
-        n=n, m=1, k=k, f=lambda x, y, z: 2 * (x - a * z) @ (x - a * z) + y @ y - 2 * y[0], f_x=lambda x, y, z: 4 * (x - a * z), f_y=lambda x, y, z: 2 * y - 2,
+        n=n, m=1, k=k, f=lambda x, y, z: 2 * (x - a * z) @ (x - a * z) + y @ y - 2 * y[0],
+        f_x=lambda x, y, z: 4 * (x - a * z), f_y=lambda x, y, z: 2 * y - 2,
         g=lambda x, y, z: 0.5 * y @ y + y[0] ** 4 / 4 - y @ (x + z), g_y=lambda x, y, z: y + y**3 - x - z,
         g_yy=lambda x, y, z: np.diag(1 + 3 * y**2), g_xy=lambda x, y, z: -np.eye(1),
     )  # fmt: skip
@@ -79,10 +80,12 @@ def test_the_nash_jacobian_would_fail_the_comparison():
 def clipped(a=0.5, b=1.0):
     """y*(x, z) = max(a x + z, 0), f = (x - b)^2/2 + y^2/2: x* = (b - a z)/(1 + a^2) while z > -a b, and b below."""
     rows = rb.LayerConstraints(
-        p=lambda x, y, z: -y, p_x=lambda x, y, z: np.zeros((1, 1)), p_y=lambda x, y, z: -np.eye(1), p_z=lambda x, y, z: np.zeros((1, 1)), linear=True
-    )
+        p=lambda x, y, z: -y, p_x=lambda x, y, z: np.zeros((1, 1)), p_y=lambda x, y, z: -np.eye(1),
+        p_z=lambda x, y, z: np.zeros((1, 1)), linear=True,
+    )  # fmt: skip
     return rb.BilevelLayer(rb.LayerProblem(
-        n=1, m=1, k=1, constraints=rows, f=lambda x, y, z: 0.5 * (x[0] - b) ** 2 + 0.5 * y @ y, f_x=lambda x, y, z: x - b, f_y=lambda x, y, z: y.copy(),
+        n=1, m=1, k=1, constraints=rows,
+        f=lambda x, y, z: 0.5 * (x[0] - b) ** 2 + 0.5 * y @ y, f_x=lambda x, y, z: x - b, f_y=lambda x, y, z: y.copy(),
         f_z=lambda x, y, z: np.zeros(1), g=lambda x, y, z: 0.5 * (y - a * x - z) @ (y - a * x - z), g_y=lambda x, y, z: y - a * x - z,
         g_yy=lambda x, y, z: np.eye(1), g_xy=lambda x, y, z: np.array([[-a]]), g_zy=lambda x, y, z: -np.eye(1),
     ), x0=[b])  # fmt: skip
@@ -109,8 +112,9 @@ def test_upper_equalities_by_null_space_elimination(linear):
 
     base, c = quartic(), np.array([[1.0, 2.0]])
     rows = rb.LayerUpperConstraints(
-        H=lambda x, y, z: c @ x - z[:1] / 3, H_x=lambda x, y, z: c, H_y=lambda x, y, z: np.zeros((1, 4)), H_z=lambda x, y, z: np.array([[-1 / 3, 0, 0]])
-    )
+        H=lambda x, y, z: c @ x - z[:1] / 3, H_x=lambda x, y, z: c, H_y=lambda x, y, z: np.zeros((1, 4)),
+        H_z=lambda x, y, z: np.array([[-1 / 3, 0, 0]]),
+    )  # fmt: skip
     N, shift = np.array([[2.0], [-1.0]]) / np.sqrt(5), np.outer(c[0], [1.0, 0, 0]) / 15
 
     def at(oracle, transform=lambda value: value):

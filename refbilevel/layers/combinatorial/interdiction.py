@@ -119,7 +119,8 @@ class ShortestPathInterdiction:
         hi[E + self.path.source] = 0.0
         for presolve in (False, True):  # HiGHS's presolve fails (status 4) where edges of equal cost share their ends' rows
             result = milp(
-                objective, integrality=np.r_[np.ones(E), np.zeros(N)], bounds=Bounds(lo, hi), options={"mip_rel_gap": 0.0, "presolve": presolve},
+                objective, integrality=np.r_[np.ones(E), np.zeros(N)], bounds=Bounds(lo, hi),
+                options={"mip_rel_gap": 0.0, "presolve": presolve},
                 constraints=[LinearConstraint(A, -np.inf, c), LinearConstraint(budget, 0, self.budget)],
             )  # fmt: skip
             if result.x is not None:
