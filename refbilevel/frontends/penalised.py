@@ -53,7 +53,9 @@ class Model:
 
     `needs`: the parameter values that the mathematics above stands for; `params(penalties)`: one penalty as parameters of the class;
     `loss_factor` makes the family's validation loss per sample
-    scikit-learn's (mean squared error, log loss), for a family that means (`mean`) or sums over the samples.
+    scikit-learn's (mean squared error, log loss), for a family that means (`mean`) or sums over the samples. Of the starts whose loss
+    is within the fraction `tie` of the least, the strongest is taken: weak l2 penalties are a plateau in log-penalties, where the
+    hypergradient is small far from any minimum. (Not so with an l1 penalty, whose zeros have no gradient to come back by.)
     """
 
     family: Callable
@@ -64,6 +66,7 @@ class Model:
     classifier: bool = False
     loss_factor: float = 2.0
     mean: bool = False
+    tie: float = 0.0
 
     def centred(self, estimator, X, t):
         """(column means, mean) that rid the squared loss of its intercept; zeros where there is nothing to do."""
@@ -172,8 +175,8 @@ _L2 = {
     "solver": ("lbfgs", "newton-cg", "newton-cholesky", "sag", "saga"),  # liblinear penalises the intercept
 }  # fmt: skip
 MODELS = {
-    linear_model.Ridge: Model(_ridge, _curvature_bounds, _PLAIN, _alpha),
+    linear_model.Ridge: Model(_ridge, _curvature_bounds, _PLAIN, _alpha, tie=1e-3),
     linear_model.Lasso: Model(_lasso, _kink_bounds, _PLAIN, _alpha, mean=True),
     linear_model.ElasticNet: Model(_elastic_net, _both_bounds, _PLAIN, _alpha_and_ratio, kinds=2, mean=True),
-    linear_model.LogisticRegression: Model(_logistic, _curvature_bounds, _L2, _inverse, classifier=True, loss_factor=1.0),
+    linear_model.LogisticRegression: Model(_logistic, _curvature_bounds, _L2, _inverse, classifier=True, loss_factor=1.0, tie=1e-3),
 }

@@ -32,7 +32,6 @@ from ..outer.minimize_ import minimize
 from .folds import history, stationary
 from .penalised import MODELS, path
 
-
 def _has(name):
     return available_if(lambda self: hasattr(self.estimator, name))
 
@@ -102,7 +101,7 @@ class HypergradientSearchCV(MetaEstimatorMixin, BaseEstimator):
     """
 
     def __init__(
-        self, estimator, *, param="one", cv=5, tol=1e-5, maxiter=200, bounds=None, prior=None, n_starts=10, method="auto"
+        self, estimator, *, param="one", cv=5, tol=1e-6, maxiter=200, bounds=None, prior=None, n_starts=10, method="auto"
     ):  # fmt: skip
         self.estimator = estimator
         self.param = param
@@ -124,7 +123,8 @@ class HypergradientSearchCV(MetaEstimatorMixin, BaseEstimator):
         bounds = self.bounds or model.box(self.estimator, X, t, per_feature)
         loss = model.search(self.estimator, X, t, splits, per_feature, bounds=bounds)
         tried = path(loss, model.starts(self.estimator, *loss.bounds, self.n_starts))
-        x0, y0 = min(tried, key=lambda point: loss.f(*point))
+        values = np.array([loss.f(x, y) for x, y in tried])
+        x0, y0 = tried[int(np.argmax(values <= (1.0 + model.tie) * values.min()))]
         scale = max(loss.f(x0, y0), 1e-12 * (t @ t / len(t)), np.finfo(float).tiny)
         F = model.search(self.estimator, X, t, splits, per_feature, scale=scale, prior=(self.prior or 0.0, x0), bounds=bounds)
         self.result_ = minimize(F, x0, self.method, tol=self.tol, maxiter=self.maxiter)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, Ridge, RidgeClassifier
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold, cross_val_score
@@ -198,6 +199,14 @@ def test_a_prior_keeps_penalties_together():
     t = X @ [2.0, -1.0, 0.5, 0.0, 0.0, 0.0] + 2.0 * rng.standard_normal(30)
     free, held = (Search(Ridge(), param="per-feature", cv=4, prior=rho).fit(X, t) for rho in (None, 1.0))
     assert np.ptp(np.log(held.best_penalties_)) < 0.1 * np.ptp(np.log(free.best_penalties_))
+
+
+def test_the_start_is_not_a_plateau():
+    """Columns in the same units, and a loss that hardly feels any single weak l2 penalty: a loose tolerance still leaves the start."""
+    X, t = load_diabetes(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    one, each = (Search(Ridge(), param=param, tol=1e-5).fit(X, t) for param in ("one", "per-feature"))
+    assert each.result_.nit > 3 and each.best_score_ > one.best_score_ + 0.01 * abs(one.best_score_)
 
 
 def test_bounds_hold_and_an_early_end_warns():
