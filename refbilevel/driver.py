@@ -175,6 +175,7 @@ def _no_answer(view, x, lower, estimator):
 
 
 def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options):
+    solved = lower
     if estimate.y is not None and estimate.y is not lower.y:
         lower = replace(lower, y=estimate.y, residual=_residual(view, x, estimate.y), method=estimator.name)
     newton = _newton(view, x, lower, estimate, options) if (diagnostics or refine) else None
@@ -185,7 +186,7 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     refined = newton.gradient if newton is not None else None
     if kind(view) == "map" and (diagnostics or refine) and estimate.status.success:
         refined = certificates.corrected_map_gradient(view, x, lower)
-    referee = _referee(view, x, lower, estimator, estimate) if diagnostics else None
+    referee = _referee(view, x, solved, estimator, estimate) if diagnostics else None
     error = _error(gradient, estimate, refined, referee)
     objective = view.f(x, lower.y) if view.f is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)

@@ -59,8 +59,8 @@ def solved(problem, x, polished, tol):
     norms = np.concatenate([conditions.row_norms(at.p_y), conditions.row_norms(at.q_y)])
     H = problem.g_yy(x, y) if problem.g_yy is not None else None
     size = np.abs(H).max() if isinstance(H, np.ndarray) and H.size else np.inf
-    terms = np.abs(problem.g_y(x, y)).max() + size * (1 + np.abs(y).max())
-    return bool(L_y <= 1e-9 * (terms + np.abs(np.concatenate([mu, nu]) * norms).max(initial=0.0)))
+    terms = np.abs(problem.g_y(x, y)).max() + np.abs(problem.g_y(x, y + 1.0)).max() + size * (1 + np.abs(y).max())
+    return not np.isfinite(terms) or bool(L_y <= 1e-9 * (terms + np.abs(np.concatenate([mu, nu]) * norms).max(initial=0.0)))
 
 
 def target(problem, x, y, mu, nu, tol):
