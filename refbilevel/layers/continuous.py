@@ -141,7 +141,7 @@ class BilevelLayer:
     def _point(self, z, x, start, old=None):
         """The LayerSolution at x; its Hessian is that of `old` where given."""
         X = np.concatenate([x, z])
-        h = hypergradient(self.joint, X, diagnostics=False)
+        h = hypergradient(self.joint, X, y0=start.y if np.isfinite(start.y).all() else None, diagnostics=False)
         n = self.problem.n
         rows = upper_rows(self.problem, X, h, start)
         multipliers = rows.multipliers(h.gradient[:n])

@@ -47,6 +47,8 @@ def _polish(objective, x, tol, iterations=60):
     """
     first = objective.evaluate(x)
     gradient, ceiling = first.gradient, first.objective + 1e-10 * (1 + abs(first.objective))
+    if not np.isfinite(gradient).all():
+        return x, False
     start = best = objective.projected_norm(x, gradient)
     best_x, step = x, 1e-3 * (1 + np.linalg.norm(x)) / max(np.linalg.norm(gradient), 1e-300)
     for _ in range(iterations):

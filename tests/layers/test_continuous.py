@@ -228,3 +228,27 @@ def test_wrong_input():
         layer.vjp(Z3, y_bar=[1.0])
     with pytest.raises(ArgumentError, match="linear"):
         rb.BilevelLayer(quartic(), linear="lu")
+
+
+def entropic(shift):
+    """y* = x + z^2 - shift by an entropy whose domain is y > -shift, f with poles at x = 0 and y = -shift."""
+    return rb.LayerProblem(
+        n=1, m=1, k=1,
+        f=lambda x, y, z: 0.5 * (x - z) @ (x - z) - np.log(x[0]) - 0.1 * np.log(y[0] + shift), f_x=lambda x, y, z: x - z - 1 / x,
+        f_y=lambda x, y, z: -0.1 / (y + shift), f_z=lambda x, y, z: z - x,
+        g=lambda x, y, z: (y[0] + shift) * (np.log(y[0] + shift) - 1 - np.log(x[0] + z[0] ** 2)),
+        g_y=lambda x, y, z: np.log(y + shift) - np.log(x + z**2), g_yy=lambda x, y, z: np.diag(1 / (y + shift)),
+        g_xy=lambda x, y, z: -np.diag(1 / (x + z**2)), g_zy=lambda x, y, z: -np.diag(2 * z / (x + z**2)),
+    )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # logarithms outside their domain
+def test_long_difference_steps_that_leave_the_domain_are_shortened():
+    """x* solves x - z - 1/x - 0.1/(x + z^2) = 0."""
+    from scipy.optimize import brentq
+
+    x = difference(lambda z: np.array([brentq(lambda x: x - z[0] - 1 / x - 0.1 / (x + z[0] ** 2), 0.1, 5, xtol=1e-15)]), np.array([0.7]), 1e-2)
+    answer = rb.BilevelLayer(entropic(1.0), x0=[1.0]).differentiate([0.7], [1.0])
+    assert answer.z_bar[0] == pytest.approx(x[0, 0], abs=1e-10) and answer.error_estimate < 1e-11
+    outside = rb.BilevelLayer(entropic(0.0), x0=[1.0]).solution([0.7])  # the lower solve starts at y = 0, a pole
+    assert outside.status == "nonfinite"
