@@ -78,7 +78,7 @@ def test_a_file_of_any_bytes_is_refused(tmp_path_factory, content):
 
 TOKENS = st.sampled_from(
     ["x0", "y[0]", "x1", "y1", "+", "-", "*", "/", "**", "^", "(", ")", "2", "1e3", "1e999", "exp", "log(", "sin(", ",", ".", "__class__", "lambda", "[", "]",
-     "import", "os.system('touch /tmp/x')", "'", '"', ";", "\n", "if", "for", "eval(", "x", "9" * 400, "0x10", "=", ":=", "{", "\x00", "é"]
+     "import", "os.system('touch x')", "'", '"', ";", "\n", "if", "for", "eval(", "x", "9" * 400, "0x10", "=", ":=", "{", "\x00", "é"]
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""docs/layers.md runs as printed, and the docstrings' examples too."""
+"""refbilevel/layers/README.md runs as printed, and the docstrings' examples too."""
 
 import doctest
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TEXT = (Path(__file__).parents[2] / "docs" / "layers.md").read_text()
+TEXT = (Path(__file__).parents[2] / "refbilevel" / "layers" / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 MODULES = ["continuous", "problem", "combinatorial.layer", "combinatorial.bilevel", "combinatorial.interdiction"]
 
@@ -18,7 +18,7 @@ def run(extra=None):
     for block in BLOCKS:
         needs = re.match(r"# needs (\w+)", block)
         if needs is None or needs[1] == extra:
-            exec(compile(block, "docs/layers.md", "exec"), scope)
+            exec(compile(block, "refbilevel/layers/README.md", "exec"), scope)
     return scope
 
 
