@@ -59,6 +59,7 @@ def test_newton_converges_quadratically():
     assert norms[-1] < 10 * norms[-2] ** 1.7 + 1e-13
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method,parameter,values", [("minimax", "alpha_final", (16.0, 64.0, 256.0)), ("pbgd", "gamma", (10.0, 40.0, 160.0))])
 def test_distance_to_the_optimum_falls_as_the_inverse_of_the_penalty(method, parameter, values):
     problem, optimum = projection()
@@ -68,6 +69,18 @@ def test_distance_to_the_optimum_falls_as_the_inverse_of_the_penalty(method, par
     ]
     slope = np.polyfit(np.log(values), np.log(distances), 1)[0]
     assert slope == pytest.approx(-1.0, abs=0.1), distances
+
+
+def test_the_penalty_lies_at_its_law_and_the_augmented_lagrangian_converges_at_fixed_rho():
+    problem, optimum = projection()
+
+    def distance(estimator, **options):
+        return np.linalg.norm(rb.minimize(problem, np.zeros(3), "lbfgs", estimator=estimator, estimator_options=options, tol=1e-7).x - optimum)
+
+    gammas = np.array([1e2, 1e3, 1e4])
+    slope = np.polyfit(np.log(gammas), np.log([distance("penalty", gamma=g) for g in gammas]), 1)[0]
+    assert slope == pytest.approx(-1.0, abs=0.1)
+    assert distance("augmented_lagrangian", rho=10.0) < 1e-5 < distance("penalty", gamma=10.0)
 
 
 def test_bome_ends_within_its_step_of_the_optimum():

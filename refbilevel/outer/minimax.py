@@ -26,7 +26,7 @@ def _move(problem, s, k):
 
 
 def _run(
-    objective, x0, *, tol=1e-8, maxiter=500, alpha=1.0, tau=2.0, K=200, alpha_final=1e6, slow=100.0, inner=200, step_x=None, step_y=None
+    objective, x0, *, tol=1e-8, maxiter=500, alpha=1.0, tau=2.0, K=1000, alpha_final=1e6, slow=100.0, inner=200, step_x=None, step_y=None
 ):
     def prepare(problem, s):
         problem.needs("g_x", purpose="method 'minimax'")

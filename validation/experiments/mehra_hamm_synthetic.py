@@ -28,6 +28,7 @@ from refbilevel.plot import CYCLE
 from refbilevel.validation.experiments.papers import Claim, Study, run
 
 SIZE = 20
+SCHEDULE = {"rho": 1.0, "lam": 10.0, "eps": 1.0, "c": 1.1, "shrink": 1.02}
 METHODS = ("penalty", "augmented_lagrangian", "approximate gradient", "reverse", "alternating")
 
 
@@ -75,7 +76,7 @@ def synthetic(number, rng):
 
 def ours(case, u, method, T, steps, rate):
     """The library's method; its schedule of rates starts as the others' do."""
-    result = rb.minimize(case.problem, u, method, T=T, inner=steps, maxiter=1, rate_x=rate, rate_y=rate, tol=1e-300, rho=1.0, lam=10.0)
+    result = rb.minimize(case.problem, u, method, T=T, inner=steps, maxiter=1, rate_x=rate, rate_y=rate, tol=1e-300, **SCHEDULE)
     return case.distance(result.x, result.own_y)
 
 
@@ -104,8 +105,8 @@ def baseline(case, u, method, T, steps, rate):
 
 
 def study(quick=False):
-    lower_steps, seeds, steps = ((1, 5), 1, 300) if quick else ((1, 5, 10), 5, 4000)
-    numbers, rate = (20, 23) if quick else (20, 21, 22, 23, 24), 1e-2
+    lower_steps, seeds, steps = ((1, 5), 1, 400) if quick else ((1, 5, 10), 2, 15_000)
+    numbers, rate = ((20, 23), 5e-2) if quick else ((20, 21, 22, 23, 24), 1e-2)
     distances = {}
     for number in numbers:
         for seed in range(seeds):
