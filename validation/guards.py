@@ -132,7 +132,7 @@ GUARDS = (
     guard(51, ("kkt.solvers:solve", "if not system.A.shape[0] and method in", "if False and method in")),
     guard(52, ("kkt.system:build", "A, scale = stack_rows(at, J)", "J = J[:1]; A, scale = stack_rows(at, J)")),
     guard(53, ("kkt.local:analyse", "joint = independent or ", "joint = True or ")),
-    guard(54, ("lower.convex:finish", "if polished.residual <= target(problem, x, y, mu, nu, tol):", "if True:")),
+    guard(54, ("lower.convex:finish", "if solved(problem, x, polished, tol):", "if True:")),
     guard(55, ("qp.data:_bounded", "kept = np.isfinite(h)", "kept = np.ones(h.size, bool)")),
     guard(56, ("linear.system:_dispatch", "if not task.norms.any():", "if False:")),
     guard(57, ("linear.system:_iterative", "if curved and data.definite:", "if False:")),

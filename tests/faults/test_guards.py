@@ -4,11 +4,18 @@ import warnings
 
 import pytest
 
-from refbilevel.validation.guards import GUARDS, caught, fault_rows
+from refbilevel.validation.guards import GUARDS, caught, fault_rows, without
 
 
 def test_every_row_has_a_guard():
     assert {g.row for g in GUARDS} == set(range(1, 73))
+
+
+def test_every_guard_is_where_the_list_says():
+    fault_rows()
+    for guard in GUARDS:
+        with without(guard):
+            pass
 
 
 @pytest.mark.slow
