@@ -196,6 +196,8 @@ class GramOperator(LinearOperator):
     _rmatvec = _matvec
 
     def _matmat(self, V):
+        if V.shape[1] == 1:
+            return self._matvec(V)[:, None]
         return self.design.products(self.d, V) + self.c[:, None] * V
 
     _rmatmat = _matmat
