@@ -1,7 +1,11 @@
 """BilevelLayer: the 1-D closed form, quartic problems against differences of the solved layer, constraints at both levels, statuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.linalg import aslinearoperator
 
 import refbilevel as rb
 from refbilevel.errors import ArgumentError, ShapeError, StatusError
@@ -139,8 +143,6 @@ def constrained(kind):
             G=lambda x, y, z: np.array([x.sum() + y[1] ** 2 + z[2] / 3 + 0.3]), G_x=lambda x, y, z: np.ones((1, 2)),
             G_y=lambda x, y, z: np.array([[0, 2 * y[1], 0, 0]]), G_z=lambda x, y, z: np.array([[0, 0, 1 / 3]]),
         )  # fmt: skip
-    from dataclasses import replace
-
     return replace(base, **changes)
 
 
@@ -161,8 +163,6 @@ def test_constraints_at_both_levels(kind):
 
 def test_equalities_by_null_space_elimination():
     """Lower B y = 0: y = N w turns the problem into an unconstrained one in w, with the same x*, y* and derivatives."""
-    from dataclasses import replace
-
     base, B = quartic(), np.array([[1.0, 2.0, -1.0, 1.0]])
     rows = rb.LayerConstraints(
         q=lambda x, y, z: B @ y, q_x=lambda x, y, z: np.zeros((1, 2)), q_y=lambda x, y, z: B, q_z=lambda x, y, z: np.zeros((1, 3)), linear=True
@@ -199,8 +199,6 @@ def test_statuses_at_points_without_derivative():
 @pytest.mark.slow
 def test_plain_constraint_records_serve_too():
     """Constraints and UpperConstraints of (x, y, z): what they lack in z is completed by differences."""
-    from dataclasses import replace
-
     full = constrained("rows")
     lower, upper = full.constraints, full.upper_constraints
     plain = replace(
@@ -252,3 +250,15 @@ def test_long_difference_steps_that_leave_the_domain_are_shortened():
     assert answer.z_bar[0] == pytest.approx(x[0, 0], abs=1e-10) and answer.error_estimate < 1e-11
     outside = rb.BilevelLayer(entropic(0.0), x0=[1.0]).solution([0.7])  # the lower solve starts at y = 0, a pole
     assert outside.status == "nonfinite"
+
+
+@pytest.mark.parametrize("linear", ["cg", "gmres"])
+@pytest.mark.parametrize("wrap", [csr_array, aslinearoperator])
+def test_second_derivatives_as_sparse_arrays_or_operators(wrap, linear):
+    base = quartic()
+    hidden = replace(
+        base, g_yy=lambda x, y, z: wrap(base.g_yy(x, y, z)), g_xy=lambda x, y, z: wrap(base.g_xy(x, y, z)),
+        g_zy=lambda x, y, z: wrap(base.g_zy(x, y, z)),
+    )  # fmt: skip
+    bars = np.array([1.0, -2.0]), np.array([0.5, 1.0, -1.0, 2.0])
+    np.testing.assert_allclose(rb.BilevelLayer(hidden, linear=linear).vjp(Z3, *bars), rb.BilevelLayer(base).vjp(Z3, *bars), rtol=1e-10)
