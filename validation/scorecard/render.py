@@ -25,7 +25,8 @@ DIGITS = """## Digits by class and difficulty
 "9.1/13.7" is the worst case of the cell: 9.1 digits of the hypergradient where 13.7 are attainable in double precision. "*" marks a cell
 with a case below the kit's pass line (error > 30 kappa eps); a method of finite accuracy is below it by its nature. "silent 2/3": of
 three problems that have no gradient, or no single one (infeasible, unbounded, degenerate), two were answered by finite numbers without an
-exception, warning or status. "raised 1": an exception where an answer exists. "outside 1": a finite answer outside the Clarke set.
+exception, warning or status. "raised 1": an exception where an answer exists. "outside 1": a finite answer that is farther from the Clarke
+set than rounding explains (error > 300 kappa eps).
 An empty cell: declined by the adapter. Peers without a lower solver of their own get a Newton solution (peers/torch_tools.py).
 """
 
@@ -33,12 +34,14 @@ An empty cell: declined by the adapter. Peers without a lower solver of their ow
 def markdown(results):
     """The whole file."""
     present = [p for p in results["probes"] if p.get("verdict") == "present"]
-    count = f"{len(present)} of {len(results['probes'])} probes find their defect in the versions installed."
-    blocks = [HEAD, DEFECTS, count + "\n", table(("defect", "package", "expected", "got", "verdict", "command", "environment"),
-              [probe(p) for p in results["probes"]])]  # fmt: skip
+    ran = [p for p in results["probes"] if "verdict" in p]
+    count = f"{len(present)} of {len(ran)} probes find their defect in the versions installed."
+    columns = ("defect", "package", "expected", "got", "verdict", "command", "environment")
+    blocks = [HEAD, DEFECTS, count + "\n", table(columns, [probe(p) for p in results["probes"]])]
     blocks += [DIGITS, *(digits(group, rows) for group, rows in groups(results["rows"]))]
     blocks += ["## What the failures look like\n", table(("peer", "classes", "the kit says", "command"), findings(results["rows"]))]
-    blocks += ["## Commands and versions\n", table(("peer", "setting", "environment", "versions", "command"), map(versions, results["rows"]))]
+    columns = ("peer", "setting", "environment", "versions", "command")
+    blocks += ["## Commands and versions\n", table(columns, map(versions, results["rows"]))]
     if results["not_run"]:
         blocks += ["## Not run\n", table(("package", "pip says"), [(n["name"], n["reason"]) for n in results["not_run"]])]
     return "\n".join(blocks)
@@ -55,7 +58,7 @@ def cleaned(text):
 
 def probe(p):
     if "reason" in p:
-        return p.get("title", p["key"]), "", "", "", f"not run: {p['reason']}", f"`{p.get('repro', '')}`", p.get("environment", "")
+        return p.get("title", p["key"]), "", "", "", f"not run: {p['reason']}", "", p.get("environment", "")
     version = dict(v.split(" ", 1) for v in p["versions"].split(", ")).get(p["package"], "")
     got = p["got"] + (f" ({p['note']})" if p["note"] else "")
     return p["title"], f"{p['package']} {version}", p["expected"], got, f"**{p['verdict']}**", f"`{p['repro']}`", p["environment"]
@@ -104,7 +107,8 @@ def findings(rows):
     for row in rows:
         for found in row.get("findings", ()):
             command = f"`{found['repro']}`" if found["repro"] else ""
-            yield f"{row['peer']}: {row['setting']}", ", ".join(found["classes"]), f"{found['sentence']} ({found['count']} failures)", command
+            said = f"{found['sentence']} ({found['count']} failures)"
+            yield f"{row['peer']}: {row['setting']}", ", ".join(found["classes"]), said, command
 
 
 def versions(row):

@@ -26,6 +26,7 @@ from .rows import NOT_RUN, PROBES, ROWS
 HERE = Path(__file__).parent
 CHECKOUT = HERE.parents[1]
 SCHEMA = "refbilevel-scorecard/1"
+NOT_YET = "not in this record"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "JAX_PLATFORMS": "cpu"}
 
 
@@ -46,7 +47,7 @@ def main(argv=None):
     for record, kind, key in work(arguments.only):
         python, reason = environments.ensure(record.environment, envs, arguments.base)
         print(f"{time.strftime('%H:%M:%S')} {key}", file=sys.stderr, flush=True)
-        entry = kind(record, python, arguments.timeout) if python else {"key": key, "reason": reason}
+        entry = kind(record, python, arguments.timeout) if python else blank(record) | {"reason": reason}
         keep(results[kind.section], {"key": key, **entry}, order(kind))
         write(results, output)
     if arguments.only is None:
@@ -78,7 +79,18 @@ def keep(entries, entry, keys):
     entries[:] = [kept[key] for key in keys if key in kept]
 
 
+def blank(record):
+    """The entry of what has not been run: it is listed, with that as its reason."""
+    kept = ("peer", "setting", "environment", "adapter", "title")
+    classes = {"classes": list(record.classes)} if record in ROWS else {}
+    return {"key": key_of(record), **{k: getattr(record, k) for k in kept if hasattr(record, k)}, **classes, "reason": NOT_YET}
+
+
 def write(results, output):
+    """results.json and SCORECARD.md beside it, every row and probe in its place."""
+    for section, records in (("rows", ROWS), ("probes", PROBES)):
+        have = {e["key"]: e for e in results[section]}
+        results[section] = [have.get(key_of(r)) or blank(r) for r in records]
     output.write_text(json.dumps(results, indent=1) + "\n")
     output.with_name("SCORECARD.md").write_text(markdown(results))
 

@@ -1,6 +1,7 @@
 """`problem.backward()` of CVXPY (diffcp, default mode) on an elastic net, with SCS at eps 1e-10.
 
-Published: an error of some percent that a tighter solve does not reduce, as LSQR reaches its iteration limit; mode="dense" is shown beside it.
+Published: an error of some percent that a tighter solve does not reduce, as LSQR reaches its iteration limit; mode="dense" is
+shown beside it.
 """
 
 import cvxpy as cp

@@ -1,4 +1,7 @@
-"""An indefinite quadratic marked as convex (cp.psd_wrap) and given to Clarabel: min y_1^2 - y_2^2 on the box -1 <= y <= 1 has the value -1."""
+"""An indefinite quadratic marked as convex (cp.psd_wrap) and given to Clarabel.
+
+min y_1^2 - y_2^2 on the box -1 <= y <= 1 has the value -1.
+"""
 
 import cvxpy as cp
 import numpy as np

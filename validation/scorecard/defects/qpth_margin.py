@@ -1,4 +1,7 @@
-"""qpth when a multiplier and a slack are small: min 1/2 |y - a|^2 s.t. y <= 0 with a = (1, margin, -margin, -1); d sum(y)/da = (0, 0, 1, 1)."""
+"""qpth when a multiplier and a slack are small: min 1/2 |y - a|^2 s.t. y <= 0 with a = (1, margin, -margin, -1).
+
+y = min(a, 0), so the derivative of sum(y) is (0, 0, 1, 1) for every margin > 0.
+"""
 
 import torch
 from qpth.qp import QPFunction

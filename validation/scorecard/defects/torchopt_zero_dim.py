@@ -26,6 +26,6 @@ got = {name: gradient(solver()) for name, solver in (("solve_cg", torchopt.linea
                                                      ("solve_normal_cg", torchopt.linear_solve.solve_normal_cg))}  # fmt: skip
 report(
     package="torchopt", also=("torch", "numpy"), source="github.com/metaopt/torchopt/issues/222",
-    expected="0.5", got=str(got), present=any(abs(v) < 1e-12 for v in got.values()),
+    expected="0.5", got=", ".join(f"{v:g} ({k})" for k, v in got.items()), present=any(abs(v) < 1e-12 for v in got.values()),
     note="the default number of iterations is 10 times the sum of the sizes in b.shape, which is 0 for a 0-d right-hand side",
 )  # fmt: skip

@@ -40,3 +40,11 @@ def _rows(rows, x, zero):
     if rows is None:
         return jnp.zeros((0, zero.size)), jnp.zeros(0)
     return jax.jacobian(rows, 1)(x, zero), -rows(x, zero)
+
+
+def decline_curved(problem, x):
+    """NotImplementedError unless the constraints are linear in y."""
+    for rows in filter(None, (problem.p, problem.q)):
+        slopes, zero = jax.jacobian(rows, 1), jnp.zeros(problem.m)
+        if not jnp.allclose(slopes(x, zero), slopes(x, zero + 1)):
+            raise NotImplementedError("curved constraints: not a quadratic program")

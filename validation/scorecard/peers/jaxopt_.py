@@ -44,6 +44,7 @@ def osqp(problem, x):
 
 def equality_qp(problem, x):
     """`EqualityConstrainedQP` at default settings."""
+    jax_tools.decline_curved(problem, x)
     solver = jaxopt.EqualityConstrainedQP()
 
     def loss(x):
