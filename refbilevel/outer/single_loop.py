@@ -6,7 +6,7 @@ projected hypergradient is at most tol, or says that the method stands still abo
 
 A block of moves after which y is not finite, or far from the lower solution, is undone and repeated with halved steps.
 
-Default steps: step_y = 1/L_g, L_g the largest curvature of g at the start; step_x = 1/(2 L_F), L_F a difference quotient of the hypergradient.
+Default steps: step_y = 1/L_g, L_g the largest curvature of g met so far; step_x = 1/(2 L_F), L_F a difference quotient of the hypergradient.
 """
 
 from __future__ import annotations
@@ -56,6 +56,9 @@ def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
         counts.clear()
         if now.projected_norm <= tol:
             return Outcome(s.x, Status.CONVERGED, nit=iteration, y=s.y)
+        if getattr(s, "follow", False):  # the curvature of g may have grown with x
+            s.step_y = min(s.step_y, 1.0 / max(curvature(problem, s.x, now.y), 1e-300))
+            counts.clear()
         still = still + 1 if all(np.abs(getattr(s, name) - before[name]).max() <= 1e-13 * (1 + np.abs(before[name]).max()) for name in "xy") else 0
         if still >= 3:
             return Outcome(s.x, Status.STALLED, f"The method stands still at {now.projected_norm:.1e}: its own bias.", iteration, s.y)
@@ -85,7 +88,7 @@ def steps(objective, problem, s):
     if s.step_y is None:
         if s.L_g is None:
             raise ArgumentError("pass step_y (the problem has no g_yy to take it from)")
-        s.step_y = 1.0 / max(s.L_g, 1e-300)
+        s.step_y, s.follow = 1.0 / max(s.L_g, 1e-300), True
     if s.step_x is None:
         s.step_x = 0.5 / max(outer_curvature(objective, s.x), 1e-8)
 

@@ -126,7 +126,7 @@ def slope(a, b):
 
 def study(quick=False):
     curves = against_cost(quick)
-    betas = np.logspace(-5, -1, 9 if quick else 25)
+    betas = np.logspace(-6.5, -1, 12 if quick else 34)
     deltas = np.logspace(-10, -5, 3 if quick else 6)
     errors = against_beta([0.0, *deltas], betas, 2 if quick else 8)
     rows = [(name, cost, float(error)) for name, (costs, values) in curves.items() for cost, error in zip(costs, values)]
