@@ -8,7 +8,8 @@ Where none does, it is a local minimum over each branch (B-stationary). Valid wh
 may be multivalued in y there, the choice is the optimistic one. This is what is left where y*(x) jumps or is not unique, so that
 F(x) = f(x, y*(x)) has no gradient to follow.
 
-Scholtes, Convergence properties of a regularization scheme for MPCCs, SIAM J. Optim. 11, 2001; Scheel & Scholtes, Math. Oper. Res. 25, 2000.
+Scholtes, Convergence properties of a regularization scheme for MPCCs, SIAM J. Optim. 11, 2001; Scheel & Scholtes, Math. Oper. Res.
+25, 2000.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, relaxations=9, branches=16):
     x = objective.project(x)
     objective.record(x)
     if settled and not qualified(problem, x, y):
-        return Outcome(x, Status.LICQ_FAILS, "The lower constraints leave no interior direction, so lower solutions nearby may have no multipliers.", 1, y)
+        detail = "The lower constraints leave no interior direction, so lower solutions nearby may have no multipliers."
+        return Outcome(x, Status.LICQ_FAILS, detail, 1, y)
     if settled:
         return Outcome(x, Status.CONVERGED, "A local minimum on every branch of the lower KKT conditions that meets the point.", 1, y)
     return Outcome(x, Status.STALLED, "The joint program stopped above its tolerance, or too many branches meet the point.", 1, y)
@@ -168,7 +170,8 @@ def _branch(joint, tight):
 
 def _solve(joint, z, box, rows, maxiter, tol, full=False):
     """The end point of SLSQP (the OptimizeResult if `full`)."""
-    rows = [*rows, ("eq", joint.equations, joint.equations_jacobian), ("ineq", lambda z: -joint.upper(z), lambda z: -joint.upper_jacobian(z))]
+    upper = ("ineq", lambda z: -joint.upper(z), lambda z: -joint.upper_jacobian(z))
+    rows = [*rows, ("eq", joint.equations, joint.equations_jacobian), upper]
     z = np.clip(z, *box)
     rows = [{"type": kind, "fun": _finite(fun), "jac": _finite(jac)} for kind, fun, jac in rows if len(fun(z))]
     try:

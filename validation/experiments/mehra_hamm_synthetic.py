@@ -105,7 +105,7 @@ def baseline(case, u, method, T, steps, rate):
 
 
 def study(quick=False):
-    lower_steps, seeds, steps = ((1, 5), 1, 400) if quick else ((1, 5, 10), 2, 15_000)
+    lower_steps, seeds, steps = ((1, 5), 1, 400) if quick else ((1, 5, 10), 2, 8000)
     numbers, rate = ((20, 23), 5e-2) if quick else ((20, 21, 22, 23, 24), 1e-2)
     distances = {}
     for number in numbers:

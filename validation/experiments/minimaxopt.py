@@ -163,6 +163,7 @@ def study(quick=False):
                 ax.plot(cost, values, label=method, color=color)
             ax.set(title=name, xlabel="passes over the data", ylabel="F", xlim=(0, budget))
             ax.spines[["top", "right"]].set_visible(False)
+            ax.locator_params(axis="x", nbins=4)
             ax.legend(frameon=False)
         beta_sweep({"minimax": (alphas, distances)}, axes[2], parameter="alpha").set_ylabel("distance to the optimum")
 
