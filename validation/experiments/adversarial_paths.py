@@ -201,7 +201,7 @@ def study(seeds=range(10), path=None, interdiction=None):
                 mean, half = mean_and_interval(values)
                 axes.errorbar([i], [mean], [half], fmt="o", capsize=4)
                 axes.plot(i + 0.15 + np.zeros(len(values)), values, ".", color="0.7")
-            axes.set_xticks(range(len(regrets)), list(regrets))
+            axes.set_xticks(range(len(regrets)), list(regrets), rotation=35, ha="right")
             axes.set(ylabel="regret on test maps, %", title=task, ylim=(0, None))
 
     return ("task", "method", "regret, % of optimum", "below two-stage in"), rows, draw, *notes
