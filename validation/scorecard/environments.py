@@ -34,8 +34,9 @@ def site_packages(python):
 def install(python, options, wanted):
     """"" or pip's reason, its first line of error, for not installing."""
     done = subprocess.run([str(python), "-m", "pip", "install", *options, *wanted], capture_output=True, text=True, check=False)
-    reasons = [line.removeprefix("ERROR: ") for line in (done.stderr + done.stdout).splitlines() if line.startswith("ERROR: ")]
-    return "" if done.returncode == 0 else (reasons or ["pip failed"])[-1]
+    said = [line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    reasons = [line.removeprefix("ERROR: ") for line in said if line.startswith(("ERROR: ", "error: "))]
+    return "" if done.returncode == 0 else (reasons or said or ["pip failed"])[-1]
 
 
 def ensure(name, envs, base=None):
