@@ -49,6 +49,7 @@ def _refuse_nonanalytic(problem, x, y):
 def _refuse(problem, name, x, y):
     d, h = np.cos(1.0 + np.arange(y.size)), 1e-6 * (1.0 + np.linalg.norm(y))
     oracle = getattr(problem, name)
+    oracle(x, y)  # a real call, whose shape is checked
     along = _complex(oracle, x, y + h * d + 0j) - _complex(oracle, x, y - h * d + 0j)
     across = _complex(oracle, x, y + 1j * h * d) - _complex(oracle, x, y - 1j * h * d)
     mismatch = np.linalg.norm(across - 1j * along)

@@ -46,13 +46,15 @@ def _newton_from(problem, x, y0, hessian):
 
 
 def solved(problem, x, polished, tol):
-    """The natural residual meets its target; at rounding level, so does L_y alone in the units of g, however small those are."""
+    """The natural residual meets its target; at rounding level, so do the rows and L_y, each in its own units."""
     y, mu, nu = polished.y, polished.mu, polished.nu
     if not polished.residual <= target(problem, x, y, mu, nu, tol):
         return False
     if tol is not None:
         return True
     at = kkt.rows(problem, x, y)
+    if not _rows_hold(at, y, mu, np.abs(problem.g_y(x, y)).max()):
+        return False
     L_y = np.abs(conditions.stationarity(problem, x, y, mu, nu, at)).max()
     if L_y >= 1e-10:
         return True
@@ -61,6 +63,15 @@ def solved(problem, x, polished, tol):
     size = np.abs(H).max() if isinstance(H, np.ndarray) and H.size else np.inf
     terms = np.abs(problem.g_y(x, y)).max() + np.abs(problem.g_y(x, y + 1.0)).max() + size * (1 + np.abs(y).max())
     return not np.isfinite(terms) or bool(L_y <= 1e-9 * (terms + np.abs(np.concatenate([mu, nu]) * norms).max(initial=0.0)))
+
+
+def _rows_hold(at, y, mu, g_y):
+    """Feasibility and complementarity in the rows' own units, however large g is: each to 1e-8 of the size of its terms."""
+    size = 1e-8 * (1 + np.abs(y).max())
+    p_norm, q_norm = conditions.row_norms(at.p_y), conditions.row_norms(at.q_y)
+    feasible = (at.p <= size * p_norm).all() and (np.abs(at.q) <= size * q_norm).all()
+    price = 1e-8 * (g_y + np.abs(mu * p_norm).max(initial=0.0))
+    return bool(feasible and ((-at.p <= size * p_norm) | (mu * p_norm <= price)).all())
 
 
 def target(problem, x, y, mu, nu, tol):
