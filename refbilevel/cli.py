@@ -80,8 +80,8 @@ def _solve(arguments):
 
 
 def _add_list(commands):
-    listing = commands.add_parser("list", help="list estimators, problems or checks")
-    listing.add_argument("what", choices=["estimators", "problems", "checks"])
+    listing = commands.add_parser("list", help="list estimators, problems, checks or statuses")
+    listing.add_argument("what", choices=["estimators", "problems", "checks", "statuses"])
     listing.add_argument("--markdown", action="store_true", help="as a Markdown table (estimators)")
     listing.add_argument("--class", dest="class_", help="problems of one class, e.g. LP-QP")
     listing.add_argument("--difficulty", help="problems of one difficulty, e.g. regular")
@@ -96,6 +96,10 @@ def _list(arguments):
         from .estimators.table import as_markdown, as_text
 
         print(as_markdown() if arguments.markdown else as_text())
+    elif arguments.what == "statuses":
+        from .results import status_table
+
+        print(status_table())
     elif arguments.what == "problems":
         from .problems.loading import catalogue, parse_range
 

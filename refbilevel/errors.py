@@ -68,10 +68,16 @@ class Degenerate(StatusError):
     """The hypergradient is not unique at this point."""
 
 
+#: names that an UnknownOption lists at most
+SHOWN = 40
+
+
 def unknown(kind, name, known):
     """UnknownOption for `name`, listing close matches among `known`."""
     close = difflib.get_close_matches(str(name), [str(k) for k in known], n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(map(str, known))}"
+    names = [str(k) for k in known]
+    shown = ", ".join(names[:SHOWN]) + (f", ... ({len(names)} in all)" if len(names) > SHOWN else "")
+    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {shown}"
     return UnknownOption(f"unknown {kind} {name!r}; {hint}")
 
 

@@ -130,6 +130,12 @@ class Status(str, enum.Enum):
         return self._value_
 
 
+def status_table():
+    """Every status with its sentence, as a Markdown table: what `refbilevel list statuses` prints and the README shows."""
+    lines = ["| status | success | what happened, why it usually does, what to do |", "| --- | --- | --- |"]
+    return "\n".join(lines + [f"| `{s.code}` | {'yes' if s.success else ''} | {s.message} |" for s in Status])
+
+
 class _Outcome:
     """`.success` and `.message` from `.status` and `.detail`; `.raise_for_status()` for strict=True."""
 

@@ -113,7 +113,7 @@ def _add_repro(commands):
     repro = commands.add_parser("repro", help="run one check again and show both answers")
     repro.add_argument("id", help='e.g. "value[ridge/average/1]"')
     repro.add_argument("--impl", required=True, help="package.module:function")
-    repro.add_argument("--adapter", choices=list(ADAPTERS), default="numpy")
+    repro.add_argument("--adapter", choices=list(ADAPTERS), default="numpy", help="framework of the target (default: numpy)")
     repro.set_defaults(run=run_repro)
 
 
@@ -129,8 +129,8 @@ def _add_shrink(commands):
     shrink = commands.add_parser("shrink", help="find the smallest failing problem and write it as a script")
     shrink.add_argument("target", help="package.module:function")
     shrink.add_argument("--from", dest="report", help="a JSON report: search the classes that failed there")
-    shrink.add_argument("--adapter", choices=list(ADAPTERS), default="numpy")
-    shrink.add_argument("--classes", type=words, default=["all"])
+    shrink.add_argument("--adapter", choices=list(ADAPTERS), default="numpy", help="framework of the target (default: numpy)")
+    shrink.add_argument("--classes", type=words, default=["all"], help="classes or groups to search (default: all)")
     shrink.add_argument("-o", "--output", help="where to write the script (default: print it)")
     shrink.set_defaults(run=run_shrink)
 
@@ -165,7 +165,8 @@ def run_shrink(arguments):
 def _add_export(commands):
     export = commands.add_parser("export", help="write certified cases as files, for use from any language")
     export.add_argument("--class", "--classes", dest="classes", type=words, default=["all"], help="classes or groups (default: all)")
-    export.add_argument("--difficulty", choices=["lower", "average", "higher"])
+    export.add_argument("--difficulty", choices=["lower", "average", "higher"], help="one difficulty only (default: all)")
+    export.add_argument("--n", type=int, help="at most so many cases of each class, easy ones first (default: all)")
     export.add_argument("--format", dest="formats", type=words, default=["json"], help="json, npz, csv (default: json)")
     export.add_argument("--blind", action="store_true", help="leave the certified answers out")
     export.add_argument("-o", "--output", required=True, help="directory to write to")
@@ -175,7 +176,9 @@ def _add_export(commands):
 def run_export(arguments):
     from .export import export
 
-    written = export(arguments.output, arguments.classes, arguments.difficulty, formats=arguments.formats, certified=not arguments.blind)
+    written = export(
+        arguments.output, arguments.classes, arguments.difficulty, n=arguments.n, formats=arguments.formats, certified=not arguments.blind
+    )
     print(f"{len(written)} files in {arguments.output}")
     return 0
 

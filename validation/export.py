@@ -18,13 +18,13 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ArgumentError, unknown
-from .cases import SCHEMA, cases
+from .cases import SCHEMA, cases, class_names
 from .cases.recipes.finish import text
 
 FORMATS = ("json", "npz", "csv")
 
 
-def export(folder, classes="all", difficulty=None, *, formats=("json",), certified=True):
+def export(folder, classes="all", difficulty=None, *, n=None, formats=("json",), certified=True):
     """Write the cases of the classes named into `folder`; the list of files written, the README first.
 
     Parameters
@@ -33,6 +33,8 @@ def export(folder, classes="all", difficulty=None, *, formats=("json",), certifi
         Made if it does not exist.
     classes, difficulty :
         As in `refbilevel.validation.cases.cases`.
+    n : int, optional
+        At most so many cases of each class, easy ones first.
     formats : list of "json", "npz", "csv"
         CSV writes a folder a case, one file an array, with 17 significant digits.
     certified : bool
@@ -43,13 +45,15 @@ def export(folder, classes="all", difficulty=None, *, formats=("json",), certifi
     UnknownOption
         A class, difficulty or format that does not exist.
     ArgumentError
-        A folder that cannot be written.
+        A folder that cannot be written, or n < 1.
     """
+    if n is not None and (isinstance(n, bool) or not isinstance(n, int) or n < 1):
+        raise ArgumentError(f"export: n must be an integer of at least 1 or None, got {n!r}")
     formats = (formats,) if isinstance(formats, str) else tuple(formats)
     for name in formats:
         if name not in FORMATS:
             raise unknown("format", name, FORMATS)
-    chosen = cases(classes, difficulty)
+    chosen = [case for klass in class_names(classes) for case in cases(klass, difficulty)[:n]]
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

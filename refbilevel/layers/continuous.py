@@ -22,12 +22,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..driver import hypergradient
-from ..errors import ArgumentError, StatusError
+from ..errors import ArgumentError, DtypeError, StatusError
 from ..outer.minimize_ import minimize
 from ..problem import as_vector
 from ..results import LowerSolution, Status, _Outcome
 from .block import block_vjp
 from .curvature import Curvature
+from .problem import LayerProblem
 from .rows import upper_rows
 
 NULL = 1e-9  # relative size below which an eigenvalue of S or a multiplier counts as zero
@@ -105,6 +106,11 @@ class BilevelLayer:
     def __init__(self, problem, *, x0=None, method="auto", tol=1e-9, linear="schur", options=None):
         if linear not in LINEAR:
             raise ArgumentError(f"linear must be one of {', '.join(map(repr, LINEAR))}, got {linear!r}")
+        if not isinstance(problem, LayerProblem):
+            raise DtypeError(
+                f"BilevelLayer: problem must be a LayerProblem, whose oracles take (x, y, z), got {type(problem).__name__}; without "
+                "an input z there is nothing to differentiate by: use hypergradient or minimize"
+            )
         self.problem, self.method, self.tol, self.linear = problem, method, tol, linear
         self.x0 = np.zeros(problem.n) if x0 is None else as_vector(x0, problem.n, "x0")
         self.options = dict(options or {})

@@ -39,6 +39,8 @@ def problems_of(name):
     path, colon, variable = str(name).rpartition(":")
     if colon and path.endswith(".py"):
         return (_from_python(Path(path), variable),)
+    if str(name).endswith(".py"):
+        raise ArgumentError(f"{name}: say which variable holds the problem, as {name}:problem")
     loaded = load(name)
     return loaded if isinstance(loaded, tuple) else (loaded,)
 
