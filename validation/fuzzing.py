@@ -397,6 +397,8 @@ def stated_error(s, h):
         return h.error_bound
     if np.isfinite(h.error_estimate):
         return 3 * h.error_estimate + floor + 1e-13 * size
+    if h.error_estimate == np.inf:
+        return np.inf  # it says that nothing is known of its error
     return floor + (1e-6 if ESTIMATORS[h.method].exact else 0.1) * size + s.noise
 
 

@@ -3,7 +3,8 @@
     gradient = 1/(2 sigma S) sum_s [F(x + sigma e_s) - F(x - sigma e_s)] e_s,     e_s ~ N(0, I),
 
 an unbiased estimate of the gradient of F smoothed by N(0, sigma^2), which is O(sigma^2) from grad F; its standard error is
-O(|grad F| sqrt(n / S)). `error_estimate` is that standard error, from the spread of the samples.
+O(|grad F| sqrt(n / S)). `error_estimate` is four standard errors, from the spread of the samples: a random error exceeds it about
+once in ten thousand runs.
 
 Nesterov & Spokoiny, Random gradient-free minimization of convex functions, 2017; Salimans et al. 2017.
 """
@@ -33,7 +34,7 @@ def _compute(problem, x, lower, *, sigma=1e-3, samples=100, rng=None, lower_meth
             break
         slopes[i] = (problem.f(x + sigma * e, ends[0].y) - problem.f(x - sigma * e, ends[1].y)) / (2 * sigma)
     terms = slopes[:, None] * directions
-    spread = float(np.linalg.norm(terms.std(axis=0, ddof=1)) / np.sqrt(samples))
+    spread = 4 * float(np.linalg.norm(terms.std(axis=0, ddof=1)) / np.sqrt(samples))
     return Estimate(gradient=terms.mean(axis=0), error_estimate=spread, status=status, extra={"sigma": float(sigma)})
 
 

@@ -54,6 +54,10 @@ def lower_level(problem):
     return Level(g, p, q) if is_convex(g.Q[n:, n:]) else None
 
 
+#: sparse and matrix-free Hessians larger than this are not formed to decide uniqueness
+LARGE = 500
+
+
 def dense(matrix):
     """An ndarray of an ndarray, a sparse array or a LinearOperator."""
     if hasattr(matrix, "toarray"):
@@ -218,7 +222,10 @@ def second_order(problem, view, x, point, mu, nu):
     if view.g_yy is None or not np.isfinite(mu).all():
         return None, f, np.nan
     m, c = problem.m, view.constraints
-    hessian = dense(view.g_yy(x, point.y))
+    hessian = view.g_yy(x, point.y)
+    if m > LARGE and not isinstance(hessian, np.ndarray):
+        return None, f, np.nan  # not decided: a large matrix-free Hessian stays one
+    hessian = dense(hessian)
     if c is not None and not c.linear:
         if c.lagrangian_yy is None:
             return None, f, np.nan
