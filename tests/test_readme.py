@@ -32,6 +32,13 @@ def test_the_catalogue_is_that_of_the_registry():
     assert printed == as_markdown().strip(), "regenerate it: python -m refbilevel list estimators --markdown"
 
 
+def test_the_statuses_are_those_of_the_library():
+    from refbilevel.results import status_table
+
+    printed = README.split("<!-- statuses -->")[1].split("<!-- /statuses -->")[0].strip()
+    assert printed == status_table(), "regenerate it: python -m refbilevel list statuses"
+
+
 def test_set_up_is_two_commands_of_one_line():
     bash = re.findall(r"```bash\n(.*?)```", README, re.S)
     assert len(bash) == 2 and all(len(b.strip().splitlines()) == 1 for b in bash)

@@ -12,8 +12,8 @@ IMPLICIT = "refbilevel.demo.implementations:implicit"
 def test_a_declared_failure_of_a_check_that_these_classes_lack_is_accepted():
     parametrize_with_checks(IMPLICIT, classes=["qp"], level=0, expected_failures={"fault[lower_infeasible]": "clamps"})
     with pytest.raises(rb.errors.UnknownOption, match="in all") as caught:
-        parametrize_with_checks(IMPLICIT, classes=["qp"], level=1, expected_failures={"zzzz": "no such check"})
-    assert len(str(caught.value)) < 2500
+        parametrize_with_checks(IMPLICIT, classes=["qp"], level=2, expected_failures={"zzzz": "no such check"})
+    assert str(caught.value).count(", ") <= 40
 
 
 def test_export_of_at_most_n_cases_a_class(tmp_path, capsys):
