@@ -80,9 +80,10 @@ class Model:
         return self.adjoint(minimize(self.value, np.zeros(self.k * self.d), jac=True, method="L-BFGS-B", options=options).x)
 
     def solution(self):
-        """y* to rounding, by Newton with CG."""
-        y, last = np.zeros(self.k * self.d), np.inf
-        for _ in range(40):
+        """y* to rounding: L-BFGS to 1e-8, then Newton with CG."""
+        options = dict(gtol=1e-8, ftol=0.0, maxiter=3000, maxfun=5000)
+        y, last = minimize(self.value, np.zeros(self.k * self.d), jac=True, method="L-BFGS-B", options=options).x, np.inf
+        for _ in range(10):
             r = self.value(y)[1]
             if np.linalg.norm(r) > 0.3 * last and last < 1e-13:
                 break
