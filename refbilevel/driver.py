@@ -208,7 +208,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         status, detail = Status.CERTIFIED, f"{detail} y* lies within {proved.radius:.1e} of y and has its active set.".strip()
     return Hypergradient(
         gradient=gradient, direct=direct, indirect=gradient - direct,
-        objective=objective, x=x, lower=lower, method=estimator.name, adjoint=estimate.adjoint, linear=estimate.linear, residual=lower.residual,
+        objective=objective, x=x, lower=lower, method=estimator.name,
+        adjoint=estimate.adjoint, linear=estimate.linear, residual=lower.residual,
         error_estimate=error, error_bound=bound, attainable_digits=_digits(view, x, lower, estimate, newton, direct) if diagnostics else np.nan,
         refined=refined, status=status, detail=detail,
         extra=estimate.extra if proved is None else {**estimate.extra, "certificate": proved},
