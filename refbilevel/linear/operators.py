@@ -128,7 +128,7 @@ def asymmetry(A):
 def not_a_hessian(H, skew=None):
     """A sentence if H, meant as a Hessian, is not symmetric (relative asymmetry `skew` where already known); else ""."""
     skew = asymmetry(H) if skew is None else skew
-    if skew <= NOT_A_HESSIAN:
+    if not skew > NOT_A_HESSIAN:
         return ""
     return f"|H - H'| is {skew:.1e} |H| for H = g_yy, so it is no Hessian: check g_yy, is one triangle missing?"
 
