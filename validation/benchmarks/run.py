@@ -28,7 +28,7 @@ MODULES = {
 #: what keeps ours above a floor or a goal, as measured
 REMARKS = {
     "W4": "Ours spends 70 products where plain cg spends 110: the float32 factor is that of one matrix for all ten classes.",
-    "W5": "Above the two LAPACK calls: six checked oracles, the condition estimate, a recomputed residual, records. Half of all diagnostics "
+    "W5": "Above the two LAPACK calls: six checked oracles, the condition estimate, a second residual, records. Half of all diagnostics "
     "is the rigorous bound.",
     "W6": "Each step gathers 6 MB of matrices, on one thread.",
     "W7": "Every lower and adjoint solve goes to rounding; the peer stops them at 1e-9. A float32 Gram matrix is formed at each point.",
