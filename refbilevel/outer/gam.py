@@ -83,8 +83,10 @@ def _search(objective, x, value, g, size, t, beta, gamma):
     """(next t_0, x, F) of the longest step that Armijo accepts, None if none does."""
     first = t = max(t, 1e-4 * (1 + np.linalg.norm(x)) / size)  # one tiny step, onto a bound say, must not bind those after it
     for _ in range(60):
+        if t * size < 1e-11 * (1 + np.linalg.norm(x)):
+            return None
         trial = objective.project(x - t * g)
-        there = objective(trial)[0]
+        there = objective.value(trial)
         if there <= value - beta * t * size**2 and there < value:
             return (2 * t if t == first else t), trial, there
         t *= gamma
@@ -98,10 +100,10 @@ def _by_norm(objective, problem, x, value, g, size, epsilon, max_ambiguous):
     floor = 1e-13 * (1 + abs(value))
     for length in 4.0 ** np.arange(4, -12, -1):
         trial = objective.project(x - length * g)
-        if length * size**2 > 1e3 * floor or objective(trial)[0] > value + floor:
+        if length * size**2 > 1e3 * floor or objective.value(trial) > value + floor:
             continue
         if np.linalg.norm(_element(objective, problem, trial, epsilon, max_ambiguous)[0]) < 0.9 * size:
-            return length, trial, objective(trial)[0]
+            return length, trial, objective.value(trial)
     return None
 
 

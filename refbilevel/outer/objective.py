@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..driver import hypergradient, kind
+from ..driver import NO_ANSWER, hypergradient, kind
+from ..lower.solve import solve_lower
 from ..results import Status
 
 
@@ -66,6 +67,18 @@ class Objective:
             self._warm = {"v0": result.adjoint}
         self._last = result
         return result
+
+    def value(self, x):
+        """F(x) alone, inf where the lower level has no solution: for line searches that need no gradient at a trial."""
+        if self._last is not None and np.array_equal(self._last.x, x):
+            return self(x)[0]
+        x = np.asarray(x, float)
+        lower = solve_lower(self.problem, x, y0=self.y, tol=self.tolerance)
+        self.counts["lower_solves"] += 1
+        if not np.isfinite(lower.y).all() or lower.status in NO_ANSWER:
+            return np.inf
+        F = float(self.problem.f(x, lower.y))
+        return F if np.isfinite(F) else np.inf
 
     def refresh(self, x):
         """As `evaluate`, but solved anew: the tolerance has changed."""
