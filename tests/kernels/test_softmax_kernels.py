@@ -31,7 +31,7 @@ def test_against_numpy(shape, threads, compiled):
     A, labels, w, (Y, V) = data(*shape)
     loss, product = softmax.softmax_loss, softmax.softmax_product
     if not compiled:
-        loss, product = loss.py_func, product.py_func
+        loss, product = getattr(loss, "py_func", loss), getattr(product, "py_func", product)
     losses, gradient, P, Hv = oracle(A, labels, w, Y, V)
     got = loss(A, labels, w, Y, threads)
     for value, truth in zip(got, (losses, gradient, P)):

@@ -45,7 +45,7 @@ def oracle(kind):
 def test_linear_model_sweeps(data, name, kind, compiled):
     forward, reverse = (getattr(unroll, f"{name}_{part}") for part in ("path", "adjoint"))
     if not compiled:
-        forward, reverse = forward.py_func, reverse.py_func
+        forward, reverse = getattr(forward, "py_func", forward), getattr(reverse, "py_func", reverse)
     path, total = oracle(kind)
     np.testing.assert_allclose(forward(*data, T, W, C, kind, Y0, S, K), path, rtol=1e-13)
     np.testing.assert_allclose(reverse(*data, T, W, C, kind, path, A0, S), total, rtol=1e-12)
@@ -58,7 +58,7 @@ def test_quadratic_sweeps(compiled):
     for _ in range(K):
         path.append(path[-1] - S * (A @ path[-1] - b))
         total, a = total + a, a - S * A @ a
-    forward, reverse = (k if compiled else k.py_func for k in (unroll.quadratic_path, unroll.quadratic_adjoint))
+    forward, reverse = (k if compiled else getattr(k, "py_func", k) for k in (unroll.quadratic_path, unroll.quadratic_adjoint))
     np.testing.assert_allclose(forward(A, b, Y0, S, K), path, rtol=1e-12)
     np.testing.assert_allclose(reverse(A, A0, S, K), total, rtol=1e-12)
 
