@@ -1,6 +1,7 @@
 """L-BFGS-B on the hypergradient (SciPy's), with lower tolerances that tighten as it converges.
 
-Stops when |P(x - grad F) - x|_inf <= tol. When SciPy's line search gives up above tol, because differences of F are rounding,
+A smooth lower level is solved to 1e-6 of its gradient's size at first, to rounding once the projected hypergradient has fallen a
+hundredfold. Stops when |P(x - grad F) - x|_inf <= tol. When SciPy's line search gives up above tol, because differences of F are rounding,
 projected gradient steps with a Barzilai-Borwein length finish the last digits.
 
 Byrd, Lu, Nocedal & Zhu, A limited memory algorithm for bound constrained optimization, 1995.
@@ -12,6 +13,7 @@ import numpy as np
 from scipy.optimize import Bounds
 from scipy.optimize import minimize as scipy_minimize
 
+from ..driver import kind
 from ..results import Status
 from .protocol import OuterMethod, Outcome
 
@@ -21,13 +23,19 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
     if first.projected_norm <= tol:
         return Outcome(x0, Status.CONVERGED)
     x, restarts = x0, 0
+    objective.tolerance = _loose(objective, x0)
+
+    def follow(x):
+        if objective.record(x).projected_norm <= 1e-2 * first.projected_norm:
+            objective.tolerance = None
+
     while True:
         result = scipy_minimize(
-            objective, x, jac=True, method="L-BFGS-B", bounds=Bounds(objective.lo, objective.hi), callback=objective.record,
+            objective, x, jac=True, method="L-BFGS-B", bounds=Bounds(objective.lo, objective.hi), callback=follow,
             options={"maxiter": max(maxiter - len(objective.history), 0), "gtol": tol, "ftol": 0.0, "maxcor": memory, "maxls": 40},
         )  # fmt: skip
         x = objective.project(result.x)
-        h = objective.evaluate(x)
+        h = objective.evaluate(x) if objective.tolerance is None else _to_rounding(objective, x)
         if objective.projected_norm(x, h.gradient) <= tol:
             return Outcome(x, Status.CONVERGED, nit=len(objective.history) - 1)
         if len(objective.history) >= maxiter:
@@ -38,6 +46,20 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
             return Outcome(x, Status.CONVERGED, nit=len(objective.history) - 1)
         if not improved or restarts >= 5:
             return Outcome(x, Status.STALLED, nit=len(objective.history) - 1)
+
+
+def _loose(objective, x0):
+    """The first lower tolerance: 1e-6 |g_y(x0, 0)| where the lower level is smooth, else None (to rounding)."""
+    problem = objective.problem
+    if kind(problem) != "smooth" or problem.g_y is None:
+        return None
+    size = float(np.linalg.norm(problem.g_y(x0, np.zeros(problem.m))))
+    return 1e-6 * size if np.isfinite(size) and size > 0 else None
+
+
+def _to_rounding(objective, x):
+    objective.tolerance = None
+    return objective.refresh(x)
 
 
 def _polish(objective, x, tol, iterations=60):
