@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,6 +22,9 @@ from refbilevel.validation.reproduce import parse, reproduce
 from refbilevel.validation.shrinking import shrink
 
 ROOT = Path(__file__).parents[2]
+#: an installed refbilevel brings the plugin by its entry point; a bare checkout must name it
+INSTALLED = any(e.value == "refbilevel.validation.plugin" for e in entry_points(group="pytest11"))
+PLUGIN = () if INSTALLED else ("-p", "refbilevel.validation.plugin")
 MINE = """
 import numpy as np
 
@@ -97,8 +101,7 @@ def test_the_plugin_needs_no_test_file_and_writes_a_report(folder):
         folder,
         "-m",
         "pytest",
-        "-p",
-        "refbilevel.validation.plugin",
+        *PLUGIN,
         "-p",
         "no:cacheprovider",
         "--bilevel-impl",
@@ -124,8 +127,7 @@ def test_the_plugin_takes_strict_expected_failures(folder):
         "-m",
         "pytest",
         "-q",
-        "-p",
-        "refbilevel.validation.plugin",
+        *PLUGIN,
         "-p",
         "no:cacheprovider",
         "--bilevel-impl",
@@ -140,7 +142,7 @@ def test_the_plugin_takes_strict_expected_failures(folder):
 
 @pytest.mark.slow
 def test_a_wrong_option_of_the_plugin_is_a_usage_error(folder):
-    done = python(folder, "-m", "pytest", "-q", "-p", "refbilevel.validation.plugin", "--bilevel-impl", "mylib:nothing")
+    done = python(folder, "-m", "pytest", "-q", *PLUGIN, "--bilevel-impl", "mylib:nothing")
     assert done.returncode == 4 and "cannot import 'mylib:nothing'" in done.stderr
 
 
