@@ -89,6 +89,14 @@ def _nonunique(local, f_x, f_y, d, facts):
     )  # fmt: skip
 
 
+def _one_slope(slopes, size):
+    """Left and right derivatives along every axis are the same, wherever both are known."""
+    if slopes is None:
+        return True
+    jump = np.abs(slopes[:, 1] - slopes[:, 0])
+    return not (jump > 1e-6 * (size + np.abs(slopes).max(axis=1))).any()
+
+
 def _degenerate(problem, local, f_x, f_y, max_weak, facts):
     """Not differentiable, or not obviously: the Clarke set, its least-norm element, one-sided derivatives."""
     clarke = conditions.clarke_set(problem, local, f_x, f_y, max_weak=max_weak)
@@ -100,7 +108,8 @@ def _degenerate(problem, local, f_x, f_y, max_weak, facts):
         "one_sided": one_sided(problem, local, f_x, f_y),
     }  # fmt: skip
     gradient = clarke.least_norm
-    agree = clarke.spread <= 1e-9 * (np.abs(f_x).max() + np.abs(clarke.generators).max()) and not clarke.capped and local.consistent
+    size = np.abs(f_x).max() + np.abs(clarke.generators).max()
+    agree = clarke.spread <= 1e-9 * size and not clarke.capped and local.consistent and _one_slope(facts["one_sided"], size)
     status = Status.CONVERGED if agree else Status.DEGENERATE
     detail = f"{local.sets.weak.size} weakly active row(s), {len(clarke.generators)} branch(es)" + (" that agree." if agree else ".")
     if clarke.capped:
