@@ -224,14 +224,8 @@ def test_a_row_that_stays_weakly_active_on_one_side_does_not_hide_that_side():
 
 def test_branches_that_agree_are_not_believed_where_the_slopes_differ():
     """g scaled by 1e-13: the multiplier looks weak, one branch is found, and the slopes on both sides say otherwise."""
-    c = 1e-13
-    problem = rb.BilevelProblem(
-        n=1, m=1, f=lambda x, y: y[0], f_x=lambda x, y: np.zeros(1), f_y=lambda x, y: np.ones(1),
-        g=lambda x, y: c * 0.5 * (y[0] - 2 * x[0]) ** 2, g_x=lambda x, y: c * 2 * (2 * x - y), g_y=lambda x, y: c * (y - 2 * x),
-        g_yy=lambda x, y: np.array([[c]]), g_xy=lambda x, y: np.array([[-2 * c]]),
-        constraints=rb.Constraints(
-            p=lambda x, y: np.array([y[0] - x[0]]), p_x=lambda x, y: -np.ones((1, 1)), p_y=lambda x, y: np.ones((1, 1)), linear=True
-        ),
-    )  # fmt: skip
-    result = rb.hypergradient(problem, [0.5])  # y* = x for x > 0: the slope is 1, and 2 is the branch that lets go
-    assert not result.success or abs(result.gradient[0] - 1.0) < 1e-6
+    from refbilevel.validation.fuzzing import scenario
+
+    drawn = scenario("rows", "scaled", "kkt", 1, 2, 1898)
+    result = rb.hypergradient(drawn.problem, drawn.x)
+    assert not result.success or np.linalg.norm(result.gradient - drawn.truth) < 1e-6 * np.linalg.norm(drawn.truth)
