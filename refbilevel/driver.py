@@ -18,6 +18,7 @@ from .linear.operators import not_a_hessian
 from .lower.solve import check_tolerances, solve_view
 from .problem import as_vector, counted, narrow
 from .results import Hypergradient, LowerSolution, Status
+from .threads import owner_for
 
 NO_ANSWER = (Status.LOWER_INFEASIBLE, Status.LOWER_UNBOUNDED, Status.NONFINITE)
 
@@ -105,7 +106,8 @@ def hypergradient(
             found = LowerSolution(y=y0, status=Status.NONFINITE, detail=where, method=lower_method)
             return _no_answer(view, x, found, estimator)
 
-    result = run(tol, options) if accuracy is None else to_accuracy(run, accuracy, certify, estimator, options)
+    with owner_for(problem):
+        result = run(tol, options) if accuracy is None else to_accuracy(run, accuracy, certify, estimator, options)
     object.__setattr__(result, "cost", _cost(counts, result.linear))  # ours alone until it is returned
     return result.raise_for_status() if strict else result
 
@@ -194,6 +196,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         status, detail = Status.NONFINITE, f"f is {objective} at the y found."
     if referee is not None and status.success and not referee.status.success:
         status, detail = referee.status, f"{detail} {referee.detail}".strip()
+    if status.success and _met_nan(view, direct, error, estimate.error_estimate, refined, referee):
+        status, detail = Status.NONFINITE, f"{detail} The gradient is finite, but what it is compared with is not.".strip()
     if status is Status.NONFINITE:
         detail = f"{detail} {_not_finite(view, x, lower.y)}".strip()
     if view.completed or narrow(view):
@@ -225,14 +229,19 @@ def _referee(view, x, lower, estimator, estimate):
     return ESTIMATORS["kkt"].compute(view, x, lower)
 
 
+def _met_nan(view, direct, error, *compared):
+    """A finite gradient whose direct term is not, or whose comparison with a better one is NaN: an oracle failed on the way."""
+    return (view.f_x is not None and not np.isfinite(direct).all()) or (np.isnan(error) and any(c is not None for c in compared))
+
+
 def _error(gradient, estimate, refined, referee):
-    """The estimator's own estimate and the difference to the better gradient at hand, whichever is larger; nan without any."""
+    """The estimator's own estimate and the difference to the better gradient at hand, whichever is larger; nan without any, or if one is."""
     known = [] if estimate.error_estimate is None else [estimate.error_estimate]
     if refined is not None:
         known.append(np.linalg.norm(gradient - refined))
     if referee is not None:
         known.append(np.linalg.norm(gradient - referee.gradient) + (referee.error_estimate or 0.0))
-    return float(max(known, default=np.nan))
+    return float(np.max(known)) if known else np.nan
 
 
 def _bound(view, x, lower, estimate, gradient, newton):

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from .errors import ArgumentError, DtypeError, MissingDerivative, PrecisionWarning, ShapeError
+from .errors import ArgumentError, DtypeError, MissingDerivative, PrecisionWarning, ShapeError, unknown
 
 Oracle = Callable[..., Any]
 
@@ -114,6 +114,8 @@ class BilevelProblem:
     name : str, optional
     completed : dict, optional
         {derivative: digits} of those that `refbilevel.complete` supplied by differences.
+    threads : "blas" or "numba"
+        Whose threads the oracles use. "numba", for parallel kernels, keeps the BLAS to one thread meanwhile: see `refbilevel.threads`.
 
     Raises
     ------
@@ -143,8 +145,11 @@ class BilevelProblem:
     constants: dict | None = None
     name: str = ""
     completed: dict | None = None
+    threads: str = "blas"
 
     def __post_init__(self):
+        if self.threads not in ("blas", "numba"):
+            raise unknown("threads", self.threads, ("blas", "numba"))
         for size in ("n", "m"):
             value = getattr(self, size)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:

@@ -23,6 +23,34 @@ def test_blas_has_one_thread_while_numba_owns_the_cores():
         assert blas() == before
 
 
+def test_the_last_owner_to_leave_gives_the_threads_back():
+    with threadpool_limits(2, user_api="blas"):
+        before, first, second = blas(), numba_owns_threads(), numba_owns_threads()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)  # two Python threads leave in the order in which they came
+        assert set(blas()) == {1}
+        second.__exit__(None, None, None)
+        assert blas() == before
+
+
+@pytest.mark.parametrize("work", [rb.hypergradient, rb.solve_lower, lambda problem, x: rb.minimize(problem, x, maxiter=1)])
+def test_the_blas_has_one_thread_while_parallel_oracles_work(work):
+    problem, seen = logistic(np.asarray), []
+    watched = rb.problem.replace(problem, threads="numba", g_y=lambda x, y: seen.extend(blas()) or problem.g_y(x, y), lower_solver=None)
+    np.ones((2, 2)) @ np.ones((2, 2))
+    with threadpool_limits(2, user_api="blas"):
+        work(watched, np.zeros(problem.n))
+        assert set(seen) == {1} and set(blas()) == {2}
+
+
+def test_large_models_say_that_their_oracles_are_parallel(monkeypatch):
+    monkeypatch.setattr(design, "get_num_threads", lambda: 2)
+    assert logistic(np.asarray).threads == cleaning(None).threads == "numba"
+    monkeypatch.setattr(design, "get_num_threads", lambda: 1)
+    assert logistic(np.asarray).threads == "blas"
+
+
 def logistic(container):
     rng = np.random.default_rng(0)
     X, Z, w = rng.standard_normal((400, 250)), rng.standard_normal((100, 250)), rng.standard_normal(250)

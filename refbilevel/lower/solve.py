@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, BilevelError, unknown
 from ..problem import as_vector, counted
 from ..results import LowerSolution, Status
+from ..threads import owner_for
 from . import SOLVERS
 from .convex import with_multipliers
 
@@ -48,7 +49,8 @@ def solve_lower(problem, x, method="auto", *, y0=None, tol=None, maxiter=None, *
     x = as_vector(x, problem.n, "x")
     y0 = np.zeros(problem.m) if y0 is None else as_vector(y0, problem.m, "y0")
     check_tolerances(tol, maxiter)
-    return solve_view(view, x, method, y0, tol, maxiter, options)
+    with owner_for(problem):
+        return solve_view(view, x, method, y0, tol, maxiter, options)
 
 
 def check_tolerances(tol, maxiter):

@@ -14,6 +14,7 @@ from ..driver import hypergradient, kind
 from ..errors import ArgumentError, StatusError, unknown
 from ..problem import _bounds, as_vector
 from ..results import Status
+from ..threads import owner_for
 from . import METHODS, choice, multistart
 from .checkpoint import Checkpoint
 from .objective import Objective, Stop
@@ -102,7 +103,7 @@ def minimize(
     points = [*([] if x0 is None else [x0]), *points]
     kept = None if checkpoint is None else Checkpoint(checkpoint, problem, name, points)
     points = points if kept is None else kept.points
-    with with_progress(callback, progress, maxiter * count) as told:
+    with with_progress(callback, progress, maxiter * count) as told, owner_for(problem):
 
         def run(x):
             return _from(plan, x, told if kept is None else kept.watch(told))

@@ -154,10 +154,15 @@ class PenalisedLinearModel:
     def dense(self):
         return self.m <= self.train.explicit_up_to
 
+    @property
+    def direct(self):
+        """One linear solve by LAPACK gives y*."""
+        return self.loss == SQUARED and isinstance(self.train, DenseDesign) and self.m <= 1000
+
     def solve(self, x, y0=None, tol=None):
         """y*(x): ridge is one linear solve, by a direct factor up to some size; else Newton-PCG."""
         y0 = np.zeros(self.m) if y0 is None else y0
-        if self.loss == SQUARED and isinstance(self.train, DenseDesign) and self.m <= 1000:
+        if self.direct:
             return self._ridge_solution(x)
         return newton_pcg(self, x, y0, tol)
 
@@ -240,6 +245,7 @@ def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, he
     return BilevelProblem(
         n=n, m=model.m, **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name=name,
         lower_solver=model.solve, constants=model.constants(bounds),
+        threads="numba" if model.threads > 1 and not (model.direct or model.dense) else "blas",
     )  # fmt: skip
 
 

@@ -191,4 +191,5 @@ def softmax(X_train, labels_train, X_val, labels_val, *, penalty=1e-2, k=None, p
     return BilevelProblem(
         n=n, m=train.k * train.shape[1], **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name="softmax",
         lower_solver=model.solve, constants={"mu": float(penalty), "L_fx": 0.0},
+        threads="numba" if model.threads > 1 and not model.dense else "blas",
     )  # fmt: skip

@@ -41,8 +41,8 @@ POOLS = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NU
 
 
 def environment(cores):
-    """The child's environment: every pool at `cores` threads, and threads that sleep instead of spinning when they wait."""
-    ours = {"OMP_WAIT_POLICY": "PASSIVE", "JAX_PLATFORMS": "cpu", "BENCHMARK_CORES": str(cores)}
+    """The child's environment: every pool at `cores` threads, otherwise as a user has it."""
+    ours = {"JAX_PLATFORMS": "cpu", "BENCHMARK_CORES": str(cores)}
     return {**os.environ, **{name: str(cores) for name in POOLS}, **ours}
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 OURS = "refbilevel"
 BLOCK = 0.02  # seconds of one block of short calls
+REST = 0.1  # seconds before a block, in which the threads that the one before left spinning fall asleep
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def _rounds(calls, rounds, budget):
         if done >= 3 and time.perf_counter() > end:
             break
         for name, call in calls.items():
+            time.sleep(REST)
             start, used = time.perf_counter(), time.process_time()
             for _ in range(repeat[name]):
                 call()
