@@ -61,9 +61,12 @@ def _refuse(problem, name, x, y):
 
 
 def _equilibrium(problem, x, y, beta, H, linear, maxiter):
-    """(y_beta complex, Status): y <- y - H^{-1} (g_y + beta f_y) until rounding stops the progress."""
+    """(y_beta complex, Status): y <- y - H^{-1} (g_y + beta f_y) until rounding stops the progress.
+
+    A linear solve that fails is forgiven as long as the residual halves; where it does not, its status is the answer.
+    """
     y, best = y + 0j, (np.inf, y + 0j)
-    stalled = 0
+    stalled, solved = 0, Status.CONVERGED
     for _ in range(maxiter):
         r = _complex(problem.g_y, x, y) + beta * _complex(problem.f_y, x, y)
         size = np.linalg.norm(r)
@@ -75,7 +78,10 @@ def _equilibrium(problem, x, y, beta, H, linear, maxiter):
         scale = np.linalg.norm(_complex(problem.g_y, x, y)) + np.linalg.norm(H @ np.abs(y))
         if size <= 4 * EPS * scale or (stalled >= 3 and size <= 1e3 * EPS * scale):
             return best[1], Status.CONVERGED
+        if stalled and not solved.success:
+            return best[1], solved
         step = solve(H, np.column_stack([r.real, r.imag]), linear)
+        solved = step.status
         y = y - (step.x[:, 0] + 1j * step.x[:, 1])
     return best[1], Status.NUDGE_TOO_LARGE
 

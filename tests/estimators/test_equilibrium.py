@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from examples import WRAP, quadratic, quartic
+from examples import WRAP, quadratic, quartic, spd
 
 import refbilevel as rb
 from refbilevel.errors import ArgumentError, MissingDerivative, UnknownOption
@@ -214,3 +214,21 @@ def test_a_missing_direct_term_is_seen(monkeypatch):
     monkeypatch.setattr(MODULE, "nudged", forgetful)
     lost = rb.hypergradient(PROBLEM, X, "equilibrium", beta=1e-3, diagnostics=False).gradient
     assert np.linalg.norm(lost - TRUTH) > 1e-2 * SIZE
+
+
+@pytest.mark.parametrize("linear", ["minres", "gmres", "auto"])
+def test_a_chord_whose_linear_solves_fail_stops_there(linear):
+    """g_yy is singular and f_y leaves its range: no y solves the nudged equation, and another hundred tries would not change that."""
+    rng = np.random.default_rng(5)
+    u = rng.standard_normal(4)
+    project = np.eye(4) - np.outer(u, u) / (u @ u)
+    H, B = project @ spd(4, 10.0, 3) @ project, project @ rng.standard_normal((4, 3))
+    H = 0.5 * (H + H.T)
+    problem = rb.BilevelProblem(
+        n=3, m=4, f=lambda x, y: 0.5 * (y * y).sum() + u @ y, f_x=lambda x, y: np.zeros(3), f_y=lambda x, y: y + u,
+        g=lambda x, y: 0.5 * y @ (H @ y) - y @ (B @ x), g_x=lambda x, y: -B.T @ y, g_y=lambda x, y: H @ y - B @ x,
+        g_yy=lambda x, y: H, g_xy=lambda x, y: -B.T,
+    )  # fmt: skip
+    result = rb.hypergradient(problem, X, "holomorphic_equilibrium", linear=linear, lower=np.linalg.pinv(H) @ B @ X, diagnostics=False)
+    assert not result.success and result.status is not Status.NUDGE_TOO_LARGE, result.message
+    assert result.cost["g_y"] <= 60, result.cost

@@ -161,3 +161,24 @@ def test_kornowski_needs_linear_rows_of_its_kind():
         rb.hypergradient(curved.problem, curved.x, method="kornowski_inequality")
     with pytest.raises(ArgumentError, match="kornowski_inequality"):
         rb.hypergradient(inequality.problem, inequality.x, method="kornowski_equality")
+
+
+def failing_from(oracle, first):
+    """The oracle until call `first`, NaN from then on."""
+    calls = iter(range(1, 10**9))
+    return lambda *arguments: oracle(*arguments) * (np.nan if next(calls) >= first else 1.0)
+
+
+@pytest.mark.parametrize("method", ["constrained_penalty", "kkt"])
+@pytest.mark.parametrize("name", ["f_x", "f_y", "g_xy"])
+def test_a_nan_on_the_way_is_no_success(method, name):
+    """Not even where the gradient itself is finite, and only the direct term or the gradient it is compared with is not."""
+    e = constrained("inequality", 2, 3, 0, quartic=False)
+    finite = 0
+    for first in range(1, 13):
+        problem = rb.problem.replace(e.problem, **{name: failing_from(getattr(e.problem, name), first)})
+        h = rb.hypergradient(problem, e.x, method)
+        finite += np.isfinite(h.gradient).all() and not h.success
+        known = np.isfinite(h.direct).all() and not np.isnan(h.error_estimate)
+        assert known if h.success else h.message, (first, h.gradient, h.direct, h.error_estimate)
+    assert finite
