@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from refbilevel.cli import main
 from refbilevel.errors import BilevelError, SchemaError
 from refbilevel.problems.expressions import Graph, parse
 from refbilevel.validation import fuzzing
+from refbilevel.validation.watchdog import outcomes
 
 SMALL = st.integers(1, 4)
 FITTING = {family: fuzzing.fitting(family) for family in fuzzing.FAMILIES}
@@ -133,3 +136,34 @@ def test_errors_of_the_command_line_are_one_sentence(capsys):
     assert main(["solve", "nosuch.json"]) == 2
     assert "nosuch.json" in capsys.readouterr().err
     assert issubclass(SchemaError, BilevelError)
+
+
+def test_no_case_stalls_a_campaign():
+    """Not one in compiled code, where no signal handler runs, not one asleep; a case that ends its process is a crash."""
+    endless = itertools.repeat(1)
+    (_, three), (_, stuck), (case, three_again) = outcomes(sum, [([1, 2],), (endless,), ([1, 2],)], seconds=0.5)
+    assert (three, three_again, case) == (3, 3, ([1, 2],))
+    assert stuck.word == "hang" and "processor time" in stuck.detail
+    (_, awake), (_, asleep) = outcomes(time.sleep, [(0.0,), (60.0,)], seconds=30, wall=0.5)
+    assert awake is None and asleep.word == "hang"
+    assert [lost.word for _, lost in outcomes(os._exit, [(3,), (4,)], seconds=30)] == ["crash", "crash"]
+
+
+def test_a_run_that_swallows_its_interruption_is_interrupted_again(monkeypatch):
+    def deaf(*arguments, **options):
+        while True:
+            try:
+                while True:
+                    pass
+            except Exception:
+                continue
+
+    monkeypatch.setattr(fuzzing, "hypergradient", deaf)
+    monkeypatch.setattr(fuzzing, "SECONDS", 0.2)
+    assert fuzzing.judge(fuzzing.scenario("quadratic", "healthy", "implicit", 2, 2, 0)).word == "hang"
+
+
+def test_a_campaign_reports_each_scenario_and_its_ending():
+    endings = dict(fuzzing.run(12, seed=3))
+    assert list(endings) == list(fuzzing.drawn(12, seed=3))
+    assert not any(ending.failed for ending in endings.values()), endings

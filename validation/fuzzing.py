@@ -31,12 +31,17 @@ from ..problem import replace as changed
 from ..problems.polynomial import random_spd
 from ..results import LowerSolution
 from .bound_campaign import LONG, random_direction, solve_long
+from .watchdog import Lost, outcomes
 
-SECONDS = 30  # of processor time a run
+SECONDS = 30  # of processor time a run; a run that cannot be interrupted is ended at twice that
 
 
 class Planted(Exception):
     """What an oracle with a planted exception raises."""
+
+
+class OutOfTime(BaseException):
+    """Raised in a run that has used up its time; no handler of ordinary exceptions holds it back."""
 
 
 @dataclass(frozen=True)
@@ -356,17 +361,17 @@ def judge(s):
     """Run the scenario."""
 
     def too_long(signum, frame):
-        raise TimeoutError
+        raise OutOfTime
 
     before = signal.signal(signal.SIGPROF, too_long)
     try:
-        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        signal.setitimer(signal.ITIMER_PROF, SECONDS, 1.0)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             h = hypergradient(s.problem, s.x, s.method, **s.options)
     except s.allowed as error:
         return Ending("error", type(error).__name__)
-    except TimeoutError:
+    except OutOfTime:
         return Ending("hang", f"no answer within {SECONDS} s of processor time")
     except BaseException as error:  # that is what is looked for
         return Ending("crash", f"{type(error).__name__}: {error}")
@@ -409,14 +414,24 @@ def fitting(family):
     return tuple(name for name in METHODS if which in ESTIMATORS[name].classes)
 
 
-def run(count, seed=0):
-    """(choices, Ending) of `count` random scenarios: every method and fault in turn."""
+def drawn(count, seed=0):
+    """The choices of `count` random scenarios."""
     fits = {family: fitting(family) for family in FAMILIES}
     for i in range(count):
         rng = np.random.default_rng([seed, i])
         family = list(FAMILIES)[rng.integers(len(FAMILIES))]
-        choices = (family, str(rng.choice(list(FAULTS))), str(rng.choice(fits[family])), int(rng.integers(1, 5)), int(rng.integers(1, 5)), i)
-        yield choices, judge(scenario(*choices))
+        yield family, str(rng.choice(list(FAULTS))), str(rng.choice(fits[family])), int(rng.integers(1, 5)), int(rng.integers(1, 5)), i
+
+
+def judged(*choices):
+    """The Ending of `scenario(*choices)`."""
+    return judge(scenario(*choices))
+
+
+def run(count, seed=0):
+    """(choices, Ending) of `count` random scenarios, in a process that is replaced where one of them ends it."""
+    for choices, ending in outcomes(judged, drawn(count, seed), 2 * SECONDS):
+        yield choices, Ending(ending.word, ending.detail) if isinstance(ending, Lost) else ending
 
 
 def main(count=20_000, seed=0):
