@@ -31,26 +31,29 @@ class KKTSensitivity(_Outcome):
     """Derivatives of (y, mu, nu) at one x: `dy_dx` (m, n), `dmu_dx` (k, n), `dnu_dx` (l, n), formed when asked for.
 
     Without a lower solution (infeasible, unbounded) every derivative is nan; a linear solve that fails raises StatusError.
+    `local` and `system` are those of g / `unit` (kkt/units.py).
     """
 
     lower: LowerSolution
     local: Any
     system: Any
     linear: str = "auto"
+    unit: float = 1.0
     status: Status = Status.CONVERGED
     detail: str = ""
 
     def jvp(self, dx):
         """(dy (m,), dmu (k,), dnu (l,)) along dx (n,)."""
         dx = as_vector(dx, self.system.A_x.shape[1], "dx")
-        return self.system.split(-self._solve(self.system.N(dx)))
+        return self._split(-self._solve(self.system.N(dx)))
 
     def vjp(self, y_bar=None, mu_bar=None, nu_bar=None):
         """x_bar (n,) of the cotangents y_bar (m,), mu_bar (k,), nu_bar (l,); None means zero."""
         S = self.system
         given = (("y_bar", y_bar, S.m), ("mu_bar", mu_bar, S.k), ("nu_bar", nu_bar, S.l))
         bars = [None if bar is None else as_vector(bar, size, name) for name, bar, size in given]
-        return -S.N_transpose(self._solve(S.rhs(*bars)))
+        y_bar, *others = bars
+        return -S.N_transpose(self._solve(S.rhs(y_bar, *(None if bar is None else self.unit * bar for bar in others))))
 
     @property
     def dy_dx(self):
@@ -71,7 +74,11 @@ class KKTSensitivity(_Outcome):
 
     def _all(self):
         S = self.system
-        return S.split(-self._solve(S.N(np.eye(S.A_x.shape[1]))))
+        return self._split(-self._solve(S.N(np.eye(S.A_x.shape[1]))))
+
+    def _split(self, z):
+        dy, dmu, dnu = self.system.split(z)
+        return dy, self.unit * dmu, self.unit * dnu
 
     def _solve(self, b):
         if self.lower.status in NO_SOLUTION:
@@ -85,7 +92,9 @@ def kkt_sensitivity(problem, x, *, lower=None, y0=None, tol=None, linear="auto",
     """`KKTSensitivity` at x; the lower level is solved unless `lower` is given. Raises as `solve_lower` does."""
     view, x, lower = _solved(problem, x, lower, y0, tol)
     view.needs("g_y", "g_yy", "g_xy", purpose="sensitivity")
-    local = kkt.analyse(view, x, lower, weak_tol)
+    c = kkt.unit(view, x, lower.y)
+    view = kkt.in_units(view, c)
+    local = kkt.analyse(view, x, kkt.solution_in_units(lower, c), weak_tol)
     S = local.system if local.independent else kkt.build(view, x, local.y, local.mu, local.nu, local.near)
     status, detail = lower.status, lower.detail
     if status.success and local.flat and kkt.flat_direction(local) is not None:
@@ -94,7 +103,7 @@ def kkt_sensitivity(problem, x, *, lower=None, y0=None, tol=None, linear="auto",
         status, detail = Status.DEGENERATE, f"Rows {local.sets.weak.tolist()} are weakly active: see directional_derivative."
     elif status.success and not local.independent:
         status = Status.LICQ_FAILS
-    return KKTSensitivity(lower, local, S, linear, status, detail)
+    return KKTSensitivity(lower, local, S, linear, c, status, detail)
 
 
 def directional_derivative(problem, x, direction, *, lower=None, y0=None, tol=None):
@@ -115,7 +124,9 @@ def directional_derivative(problem, x, direction, *, lower=None, y0=None, tol=No
     view.needs("f_x", "f_y", "g_y", "g_yy", "g_xy", purpose="directional_derivative")
     if lower.status in NO_SOLUTION:
         return np.nan
-    local = kkt.analyse(view, x, lower)
+    c = kkt.unit(view, x, lower.y)
+    view = kkt.in_units(view, c)
+    local = kkt.analyse(view, x, kkt.solution_in_units(lower, c))
     return float(view.f_x(x, lower.y) @ d + view.f_y(x, lower.y) @ kkt.directional(view, local, d).dy)
 
 

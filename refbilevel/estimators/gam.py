@@ -24,7 +24,9 @@ def _compute(problem, x, lower, *, epsilon=1e-3, max_ambiguous=8, weak_tol=None)
     if not (np.isfinite(epsilon) and epsilon >= 0):
         raise ArgumentError(f"epsilon must be non-negative, got {epsilon!r}")
     f_x, f_y = problem.f_x(x, lower.y), problem.f_y(x, lower.y)
-    local = kkt.analyse(problem, x, lower, weak_tol)
+    c = kkt.unit(problem, x, lower.y)
+    problem = kkt.in_units(problem, c)
+    local = kkt.analyse(problem, x, kkt.solution_in_units(lower, c), weak_tol)
     rows, distance = kkt.ambiguous_rows(problem, local, epsilon)
     capped = rows.size > max_ambiguous
     clarke = kkt.clarke_set(problem, local, f_x, f_y, ambiguous=rows[:max_ambiguous], max_weak=max_ambiguous, realised_only=False)
@@ -36,7 +38,7 @@ def _compute(problem, x, lower, *, epsilon=1e-3, max_ambiguous=8, weak_tol=None)
     split = local.sets.weak.size and clarke.spread > 1e-9 * (np.abs(f_x).max() + np.abs(clarke.generators).max())
     status = Status.DEGENERATE if split else Status.NONUNIQUE if local.flat and kkt.flat_direction(local) is not None else Status.CONVERGED
     return Estimate(
-        gradient=clarke.least_norm, direct=f_x, adjoint=clarke.weights @ clarke.adjoints, status=status, detail=detail,
+        gradient=clarke.least_norm, direct=f_x, adjoint=clarke.weights @ clarke.adjoints / c, status=status, detail=detail,
         extra={
             "ambiguous": rows, "distance": distance, "generators": clarke.generators, "held": clarke.held, "weights": clarke.weights,
             "epsilon": epsilon, "capped": capped,

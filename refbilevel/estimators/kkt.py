@@ -14,6 +14,8 @@ Fiacco 1983, th. 3.2.2; Xu & Zhu, arXiv 2302.01970, th. 1; Amos & Kolter 2017, e
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .. import kkt as conditions
@@ -24,6 +26,20 @@ from .protocol import Estimator
 
 
 def _compute(problem, x, lower, *, linear="auto", rtol=None, maxiter=None, weak_tol=None, max_weak=10):
+    c = conditions.unit(problem, x, lower.y)
+    lower = conditions.solution_in_units(lower, c)
+    estimate = _estimate(conditions.in_units(problem, c), x, lower, linear, rtol, maxiter, weak_tol, max_weak)
+    return estimate if c == 1.0 else _back(estimate, c)
+
+
+def _back(estimate, c):
+    """Multipliers and adjoint of g from those of g / c: mu = c mu', w_y = w_y' / c; margin and radius stay lengths in y."""
+    facts = {**estimate.extra, "mu": c * estimate.extra["mu"], "nu": c * estimate.extra["nu"]}
+    adjoint = None if estimate.adjoint is None else estimate.adjoint / c
+    return replace(estimate, adjoint=adjoint, extra=facts)
+
+
+def _estimate(problem, x, lower, linear, rtol, maxiter, weak_tol, max_weak):
     f_x, f_y = problem.f_x(x, lower.y), problem.f_y(x, lower.y)
     local = conditions.analyse(problem, x, lower, weak_tol)
     facts = _facts(local)

@@ -17,6 +17,7 @@ from .. import kkt
 from ..kkt import conditions
 from ..kkt.conditions import EPS, dense
 from ..kkt.polish import Polished
+from ..kkt.units import NEAR_ONE
 from ..results import LowerSolution, Status
 from .certificates_of_failure import affine, infeasibility, recession
 from .interior_point import interior_point
@@ -24,6 +25,38 @@ from .protocol import LowerSolver
 
 
 def _solve(problem, x, y0, *, tol=None, maxiter=None, warm_start=True, hessian=None):
+    solution = _in_these_units(problem, x, y0, tol, maxiter, warm_start, hessian)
+    if hessian is not None:
+        return solution
+    c = 1.0
+    for _ in range(3):  # the size of g at the start may not be that at the solution
+        wanted = _unit(problem, x, y0, solution, c)
+        if wanted == c:
+            break
+        c, start = wanted, solution.y if solution.success else y0
+        solution = _in_these_units(kkt.in_units(problem, c), x, start, None, maxiter, warm_start, None)
+    return solution if c == 1.0 else _back(problem, x, solution, c, tol)
+
+
+def _unit(problem, x, y0, solution, c):
+    """The unit of g at the solution found with g / c, or at y0 where none was; c itself if that is near enough."""
+    at = solution.y if solution.success or c != 1.0 and np.isfinite(solution.y).all() else y0
+    wanted = kkt.unit(problem, x, at)
+    return c if abs(np.log2(wanted / c)) <= NEAR_ONE else wanted
+
+
+def _back(problem, x, solution, c, tol):
+    """The solution found with g / c: its multipliers and residual are those of g again, and a tol is one on that residual."""
+    mu, nu = c * solution.mu, c * solution.nu
+    at = kkt.rows(problem, x, solution.y)
+    residual = kkt.natural_residual(problem, x, solution.y, mu, nu, at)
+    solution = replace(solution, mu=mu, nu=nu, residual=residual, margin=float(np.maximum(mu, -at.p).min(initial=np.inf)))
+    if tol is None or not solution.success or residual <= tol:
+        return solution
+    return replace(solution, status=Status.LOWER_STALLED, detail=f"The KKT residual is {residual:.1e}, rounding of g.")
+
+
+def _in_these_units(problem, x, y0, tol, maxiter, warm_start, hessian):
     tried = []
     if warm_start and np.isfinite(problem.g_y(x, y0)).all():
         polished = _newton_from(problem, x, y0, hessian)
