@@ -180,7 +180,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     solved = lower
     if estimate.y is not None and estimate.y is not lower.y:
         lower = replace(lower, y=estimate.y, residual=_residual(view, x, estimate.y), method=estimator.name)
-    newton = _newton(view, x, lower, estimate, options) if (diagnostics or refine) else None
+    at = lower if estimator.lower == "start" else solved  # Newton's method is at home near y*, not at the y of a penalty
+    newton = _newton(view, x, at, estimate, options) if (diagnostics or refine) else None
     lower = _measured(lower, newton)
     gradient, direct = estimate.gradient, estimate.direct
     if direct is None:

@@ -95,3 +95,20 @@ def test_a_weight_that_drowns_the_answer_in_rounding_is_said(method, knob):
         error = np.linalg.norm(result.gradient - truth) / np.linalg.norm(truth)
         assert error <= 10 / weight + 1e-5 or result.status is Status.CANCELLATION, (weight, error)
         assert result.success or weight > 1e8
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12, 1e-120])
+def test_the_error_is_measured_at_the_lower_solution_not_at_its_own_minimiser(scale):
+    """A tiny g makes no penalty: y_hat minimises f, far from y*, where one Newton step says nothing of the way to y*."""
+    off = 0
+    for seed in range(8):
+        problem = quartic(2, 3, seed=seed)
+        truth = rb.hypergradient(problem, X[:2]).gradient
+        names = ("g", "g_x", "g_y", "g_yy", "g_xy")
+        tiny = replace(problem, **{name: (lambda x, y, o=getattr(problem, name): scale * o(x, y)) for name in names})
+        result = rb.hypergradient(tiny, X[:2], "penalty")
+        error = np.linalg.norm(result.gradient - truth)
+        off += error > 0.1 * np.linalg.norm(truth)
+        if result.success:
+            assert error == pytest.approx(result.error_estimate, rel=1e-3, abs=1e-9 * np.linalg.norm(truth))
+    assert off or scale > 1e-6
