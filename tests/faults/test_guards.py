@@ -4,6 +4,7 @@ import warnings
 
 import pytest
 
+from refbilevel.validation import guards
 from refbilevel.validation.guards import GUARDS, caught, fault_rows, without
 
 
@@ -16,6 +17,16 @@ def test_every_guard_is_where_the_list_says():
     for guard in GUARDS:
         with without(guard):
             pass
+
+
+def test_a_row_that_fails_with_its_guard_in_place_is_no_catch(monkeypatch, capsys):
+    def fails():
+        raise AssertionError("always")
+
+    monkeypatch.setattr(guards, "fault_rows", lambda: {1: fails})
+    monkeypatch.setattr(guards, "GUARDS", [g for g in GUARDS if g.row == 1])
+    assert guards.main() == 1
+    assert "BROKEN" in capsys.readouterr().out
 
 
 @pytest.mark.slow

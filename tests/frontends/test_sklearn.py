@@ -246,4 +246,5 @@ def test_what_it_cannot_do_is_an_error(search, error, words):
 
 
 def test_docstring():
-    assert doctest.testmod(frontend).failed == 0
+    found = doctest.testmod(frontend)
+    assert found.attempted and not found.failed
