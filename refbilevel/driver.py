@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -14,9 +15,9 @@ from .accuracy import check_accuracy, to_accuracy
 from .errors import ArgumentError, BilevelError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
-from .linear.operators import not_a_hessian
+from .linear.operators import length, not_a_hessian
 from .lower.solve import check_tolerances, solve_view
-from .problem import as_vector, counted, narrow
+from .problem import as_vector, counted, forget_answers, keep_answers, narrow
 from .results import Hypergradient, LowerSolution, Status
 from .threads import owner_for
 
@@ -96,6 +97,7 @@ def hypergradient(
 
     def run(tol, options, y0=None, refine=refine):
         y0, found = start if y0 is None else y0, None
+        forget_answers(view)
         try:
             found = _lower(view, x, estimator, y0, lower, tol, lower_method, lower_options or {})
             return _answer(view, x, found, estimator, refine, diagnostics or accuracy is not None, options)
@@ -116,6 +118,7 @@ def _answer(view, x, lower, estimator, refine, diagnostics, options):
     """The estimator's answer at one lower solution, with its figures; an interrupt carries the lower solution as `.partial`."""
     if lower.status in NO_ANSWER:
         return _no_answer(view, x, lower, estimator)
+    keep_answers(view, x, lower.y)
     try:
         estimate = estimator.compute(view, x, lower, **options)
         return _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
@@ -158,6 +161,7 @@ def _lower(view, x, estimator, start, lower, tol, method, options):
         return lower
     if lower is not None:
         y = as_vector(lower, view.m, "lower")
+        keep_answers(view, x, y)
         return LowerSolution(y=y, residual=_residual(view, x, y), method="given")
     if estimator.lower == "start":
         return LowerSolution(y=start, method="start")
@@ -165,7 +169,7 @@ def _lower(view, x, estimator, start, lower, tol, method, options):
 
 
 def _residual(view, x, y):
-    return float(np.linalg.norm(view.g_y(x, y))) if view.g_y is not None and view.constraints is None else np.nan
+    return length(view.g_y(x, y)) if view.g_y is not None and view.constraints is None else np.nan
 
 
 def _no_answer(view, x, lower, estimator):
@@ -179,6 +183,7 @@ def _no_answer(view, x, lower, estimator):
 def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options):
     solved = lower
     if estimate.y is not None and estimate.y is not lower.y:
+        keep_answers(view, x, estimate.y)
         lower = replace(lower, y=estimate.y, residual=_residual(view, x, estimate.y), method=estimator.name)
     at = lower if estimator.lower == "start" else solved  # Newton's method is at home near y*, not at the y of a penalty
     newton = _newton(view, x, at, estimate, options) if (diagnostics or refine) else None
@@ -193,7 +198,7 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     error = _error(gradient, estimate, refined, referee)
     objective = view.f(x, lower.y) if view.f is not None else np.nan
     status, detail = _status(lower, estimate, gradient, newton)
-    if status.success and view.f is not None and not np.isfinite(objective):
+    if status.success and view.f is not None and not math.isfinite(objective):
         status, detail = Status.NONFINITE, f"f is {objective} at the y found."
     if referee is not None and status.success and not referee.status.success:
         status, detail = referee.status, f"{detail} {referee.detail}".strip()
@@ -232,17 +237,17 @@ def _referee(view, x, lower, estimator, estimate):
 
 def _met_nan(view, direct, error, *compared):
     """A finite gradient whose direct term is not, or whose comparison with a better one is NaN: an oracle failed on the way."""
-    return (view.f_x is not None and not np.isfinite(direct).all()) or (np.isnan(error) and any(c is not None for c in compared))
+    return (view.f_x is not None and not np.isfinite(direct).all()) or (math.isnan(error) and any(c is not None for c in compared))
 
 
 def _error(gradient, estimate, refined, referee):
     """The estimator's own estimate and the difference to the better gradient at hand, whichever is larger; nan without any, or if one is."""
     known = [] if estimate.error_estimate is None else [estimate.error_estimate]
     if refined is not None:
-        known.append(np.linalg.norm(gradient - refined))
+        known.append(length(gradient - refined))
     if referee is not None:
-        known.append(np.linalg.norm(gradient - referee.gradient) + (referee.error_estimate or 0.0))
-    return float(np.max(known)) if known else np.nan
+        known.append(length(gradient - referee.gradient) + (referee.error_estimate or 0.0))
+    return np.nan if any(map(math.isnan, known)) else float(max(known, default=np.nan))
 
 
 def _bound(view, x, lower, estimate, gradient, newton):
@@ -254,9 +259,9 @@ def _bound(view, x, lower, estimate, gradient, newton):
         return proved.bound, proved
     if kind(view) == "map":
         return np.nan, None
-    candidates = [(lower.y, estimate.adjoint)] if np.shape(estimate.adjoint) == (view.m,) else []
-    candidates += [(newton.y, newton.adjoint)] if newton is not None else []
-    return certificates.error_bound(view, x, gradient, candidates), None
+    candidates = [(newton.y, newton.adjoint)] if newton is not None else []
+    candidates += [(lower.y, estimate.adjoint)] if np.shape(estimate.adjoint) == (view.m,) else []
+    return certificates.error_bound(view, x, gradient, candidates, newton and newton.linear.factor), None
 
 
 def _measured(lower, newton):
@@ -285,7 +290,7 @@ def _digits(view, x, lower, estimate, newton, direct):
     if linear is None or v is None or view.g_xy is None:
         return np.nan
     cap = min([certificates.DIGITS, *(view.completed or {}).values(), *narrow(view).values()])
-    terms = np.linalg.norm(direct) + certificates.norm(view.g_xy(x, lower.y)) * np.linalg.norm(v)
+    terms = length(direct) + certificates.norm(view.g_xy(x, lower.y)) * length(v)
     condition = certificates.seen_condition(linear) if v.any() else 1.0  # an upper objective that does not see y
     return certificates.attainable_digits(condition, terms, estimate.gradient, cap)
 

@@ -230,6 +230,22 @@ def _is_vector(value, size):
     return value.__class__ is np.ndarray and value.shape == (size,) and value.dtype == np.float64 and value.flags.c_contiguous
 
 
+@dataclass(slots=True)
+class Ledger:
+    """What the oracles of one view know together.
+
+    sizes : size of each letter of `SHAPES`, as met
+    counts : Counter of calls by oracle
+    answers : {(id(x), id(y)): {oracle: answer}} at the points of `keep_answers`
+    digits : {oracle: digits} of those that answered in float32 or float16
+    """
+
+    sizes: dict
+    counts: Counter
+    answers: dict
+    digits: dict
+
+
 class CheckedOracle:
     """One oracle of a counted view: counts every call, checks shape and type of what it returns, and leaves its memory alone.
 
@@ -237,12 +253,30 @@ class CheckedOracle:
     whose first answer was forgotten by everybody when the second was asked for (it makes fresh ones), or whose answers are read-only.
     """
 
-    def __init__(self, call, name, shape, sizes, counts):
-        self.call, self.name, self.shape, self.sizes, self.counts = call, name, shape, sizes, counts
-        self.seen, self.first, self.keeps, self.digits = False, None, True, np.inf
+    seen, first, keeps = False, None, True
+
+    def __init__(self, call, name, shape, ledger):
+        self.call, self.name, self.shape, self.ledger = call, name, shape, ledger
+
+    @property
+    def counts(self):
+        return self.ledger.counts
+
+    @property
+    def sizes(self):
+        return self.ledger.sizes
 
     def __call__(self, x, y, *multipliers):
-        self.counts[self.name] += 1
+        """The answer at (x, y), asked for once where the view keeps answers (see `keep_answers`)."""
+        point = self.ledger.answers.get((id(x), id(y)))
+        if point is None or multipliers:
+            return self._ask(x, y, *multipliers)
+        if self.name not in point:
+            point[self.name] = self._ask(x, y)
+        return point[self.name]
+
+    def _ask(self, x, y, *multipliers):
+        self.ledger.counts[self.name] += 1
         before = None if self.seen else (x.tobytes(), y.tobytes())
         if self.first is not None:
             self.keeps, self.first = self.first() is not None, None
@@ -261,8 +295,11 @@ class CheckedOracle:
         if not self.seen or not self.shape or type(value) is not np.ndarray:
             value = self._check(value)
             self.seen = True
-        if value.__class__ is np.ndarray and (value.dtype != np.float64 or len(self.shape) == 1):
-            value = self._float(value)
+        if value.__class__ is np.ndarray:
+            if value.dtype != np.float64:
+                return self._float(value)
+            if len(self.shape) == 1:
+                return value.copy()
         return value
 
     def _own(self, value):
@@ -322,7 +359,7 @@ class CheckedOracle:
     def _note(self, dtype):
         """Remember the digits of an answer in float32 or float16."""
         if np.dtype(dtype).kind == "f" and np.dtype(dtype).itemsize < 8:
-            self.digits = float(-np.log10(np.finfo(dtype).eps / 2))
+            self.ledger.digits[self.name] = float(-np.log10(np.finfo(dtype).eps / 2))
 
     def _expected(self):
         if not self.shape:
@@ -331,13 +368,14 @@ class CheckedOracle:
         return f"({', '.join(self.shape)}{',' * (len(self.shape) == 1)}) = ({sizes}{',' * (len(self.shape) == 1)})"
 
 
-def _view(record, shapes, sizes, counts):
+def _view(record, shapes, ledger):
     view = object.__new__(type(record))
-    view.__dict__.update(record.__dict__)
+    view.__dict__.update(record.__dict__, ledger=ledger)
     for name, shape in shapes.items():
         call = getattr(record, name)
         if call is not None:
-            view.__dict__[name] = CheckedOracle(getattr(call, "call", call), name, shape, sizes, counts)
+            call = call.call if call.__class__ is CheckedOracle else call
+            view.__dict__[name] = CheckedOracle(call, name, shape, ledger)
     return view
 
 
@@ -346,21 +384,33 @@ def counted(problem):
 
     `counts` is a Counter of calls by oracle name. A view of a view starts its counts afresh.
     """
-    counts: Counter = Counter()
-    sizes = {"n": problem.n, "m": problem.m}
-    view = _view(problem, SHAPES, sizes, counts)
+    ledger = Ledger({"n": problem.n, "m": problem.m}, Counter(), {}, {})
+    view = _view(problem, SHAPES, ledger)
     if problem.constraints is not None:
-        object.__setattr__(view, "constraints", _view(problem.constraints, CONSTRAINT_SHAPES, sizes, counts))
+        object.__setattr__(view, "constraints", _view(problem.constraints, CONSTRAINT_SHAPES, ledger))
     if problem.upper_constraints is not None:
-        upper = {"n": problem.n, "m": problem.m}
-        object.__setattr__(view, "upper_constraints", _view(problem.upper_constraints, UPPER_SHAPES, upper, counts))
-    return view, counts
+        upper = Ledger({"n": problem.n, "m": problem.m}, ledger.counts, ledger.answers, {})
+        object.__setattr__(view, "upper_constraints", _view(problem.upper_constraints, UPPER_SHAPES, upper))
+    return view, ledger.counts
+
+
+def keep_answers(view, x, y):
+    """From now on each oracle of a counted view is asked once at this point, these very arrays, and its answer serves whoever comes back.
+
+    For points that nobody changes any more: the lower solution, its Newton step. The answers live and die with the view.
+    """
+    if hasattr(view, "ledger"):
+        view.ledger.answers.setdefault((id(x), id(y)), {"point": (x, y)})  # while the pair lives, its identities are not reused
+
+
+def forget_answers(view):
+    """Before another lower solution is found."""
+    view.ledger.answers.clear()
 
 
 def narrow(view):
     """{oracle: digits} of those of a counted view that answered in float32 or float16."""
-    oracles = list(vars(view).values()) + (list(vars(view.constraints).values()) if view.constraints is not None else [])
-    return {o.name: o.digits for o in oracles if o.__class__ is CheckedOracle and o.digits < np.inf}
+    return view.ledger.digits
 
 
 def replace(problem, **oracles):

@@ -40,9 +40,25 @@ def test_no_bound_is_violated_in_ten_thousand_problems():
 
 def test_without_its_rounding_term_the_bound_is_violated(monkeypatch):
     monkeypatch.setattr(bounds, "ROUNDING", 0.0)
-    monkeypatch.setattr(bounds, "smallest_eigenvalue", lambda H: float(np.linalg.eigvalsh(H)[0]))
+    monkeypatch.setattr(bounds, "smallest_eigenvalue", lambda H, factor: float(np.linalg.eigvalsh(H)[0]))
     rng = np.random.default_rng(0)
     assert violated([campaign.judge(campaign.stopped_quadratic(rng, 1e-14), 1e-14) for _ in range(60)])
+
+
+@pytest.mark.parametrize("condition", [1e1, 1e6, 1e12, 1e15])
+@pytest.mark.parametrize("m", [5, 30, 80])
+def test_the_least_eigenvalue_is_proved_from_below(m, condition):
+    H, true = spd(m, condition, seed=m), 1 / condition
+    for factor, least in ((None, 0.99), (rb.linear.factorize(H), 0.5)):
+        found = bounds.smallest_eigenvalue(H, factor)
+        assert found <= true * (1 + 1e-12) + 1e-16
+        assert found >= least * true - 20 * m**1.5 * 2.0**-53
+
+
+def test_a_guess_above_the_least_eigenvalue_is_not_believed(monkeypatch):
+    H = spd(40, 1e3)
+    monkeypatch.setattr(bounds, "_inverse_norm", lambda factor: 100.0)
+    assert bounds.smallest_eigenvalue(H, rb.linear.factorize(H)) == pytest.approx(1e-3)
 
 
 @pytest.mark.parametrize("names", [("L_f",), ("L_f", "L_H")])

@@ -129,6 +129,24 @@ def test_fresh_matrices_are_not_copied_again():
     assert view.g_yy.keeps is True and not np.shares_memory(first, second) and not np.shares_memory(second, H)
 
 
+def test_the_lower_solution_is_asked_about_once():
+    y = np.linalg.solve(H + np.eye(M), B @ X)
+    cost = rb.hypergradient(made(lambda oracle: oracle), X, lower=y).cost
+    assert {name: cost[name] for name in ("f", "f_x", "f_y", "g_y", "g_yy", "g_xy")} == {
+        "f": 1, "f_x": 2, "f_y": 2, "g_y": 1, "g_yy": 2, "g_xy": 2,
+    }  # fmt: skip
+
+
+def test_answers_are_kept_where_asked_for_and_nowhere_else():
+    from refbilevel.problem import counted, keep_answers
+
+    view, counts = counted(made(lambda oracle: oracle))
+    y, z = np.zeros(M), np.zeros(M)
+    keep_answers(view, X, y)
+    assert view.g_yy(X, y) is view.g_yy(X, y) and counts["g_yy"] == 1
+    assert view.g_yy(X, z) is not view.g_yy(X, z) and view.g_yy(X.copy(), y) is not None and counts["g_yy"] == 4
+
+
 def scalar(g_scale=1.0, f_scale=1.0):
     """f = s y^2/2, g = r (y - x)^2/2: the gradient is s x whatever r is."""
     return rb.BilevelProblem(

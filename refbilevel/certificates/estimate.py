@@ -8,11 +8,14 @@ attainable_digits = 15.95 - log10 kappa - log10 cancellation,  cancellation = (|
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..linear import METHODS, solve
+from ..linear.operators import frobenius, length
+from ..problem import keep_answers
 
 DIGITS = 15.95  # -log10 of the rounding unit 2^-53
 
@@ -33,13 +36,14 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
     H, g_y = problem.g_yy(x, y), problem.g_y(x, y)
     step = solve(H, g_y, linear, factor=factor)
-    scale = norm(H, symmetric=True) * (1 + np.linalg.norm(y))
+    scale = norm(H, symmetric=True) * (1 + length(y))
     y = y - step.x
+    keep_answers(problem, x, y)
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
     H_next = problem.g_yy(x, y)
     same = isinstance(H, np.ndarray) and isinstance(H_next, np.ndarray) and np.array_equal(H, H_next)
-    solution = _adjoint(H_next, f_y, linear, step.factor if same else None)
-    return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, float(np.linalg.norm(g_y)), scale)
+    solution = _adjoint(H, f_y, linear, step.factor) if same else _adjoint(H_next, f_y, linear, None)
+    return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, length(g_y), scale)
 
 
 def _adjoint(H, f_y, linear, factor):
@@ -48,6 +52,7 @@ def _adjoint(H, f_y, linear, factor):
         return solve(H, f_y, linear, factor=factor)
     probe = solve(H, np.cos(np.arange(1.0, f_y.size + 1)), linear, factor=factor)
     return replace(probe, x=np.where(np.isfinite(probe.x), 0.0, np.nan))
+
 
 def corrected_map_gradient(problem, x, lower):
     """The gradient at the solution map's own Newton correction of `lower`; None where the map has none, or leaves its smooth piece."""
@@ -61,9 +66,9 @@ def corrected_map_gradient(problem, x, lower):
 def norm(A, iterations=8, symmetric=False):
     """|A|: Frobenius for arrays (an upper bound of the 2-norm), power iteration on A'A for operators (A A where symmetric)."""
     if isinstance(A, np.ndarray):
-        return float(np.linalg.norm(A))
+        return frobenius(A)
     if hasattr(A, "power"):  # sparse
-        return float(np.sqrt(A.power(2).sum()))
+        return math.sqrt(A.power(2).sum())
     u, transpose = np.cos(np.arange(1.0, A.shape[1] + 1)), A if symmetric else A.T
     for _ in range(iterations):
         u = transpose @ (A @ (u / max(np.linalg.norm(u), 1e-300)))
@@ -78,10 +83,11 @@ def seen_condition(linear):
 
 def attainable_digits(condition, terms, gradient, digits=DIGITS):
     """Digits left of `digits` (those of the derivatives); `terms` = |f_x| + |g_xy| |v|, the sizes that cancel in the gradient."""
-    size = np.linalg.norm(gradient)
-    if not np.isfinite(condition) or not np.isfinite(terms):
-        return np.nan
+    size = length(gradient)
+    if not math.isfinite(condition) or not math.isfinite(terms):
+        return math.nan
     if terms == 0:
         return digits
-    cancellation = terms / size if size > 0 else np.inf
-    return float(np.clip(digits - np.log10(max(condition, 1.0)) - np.log10(max(cancellation, 1.0)), 0.0, digits))
+    cancellation = terms / size if size > 0 else math.inf
+    left = digits - math.log10(max(condition, 1.0)) - math.log10(max(cancellation, 1.0))
+    return left if math.isnan(left) else float(min(max(left, 0.0), digits))

@@ -17,7 +17,7 @@ from scipy.sparse.linalg import splu
 
 from ..errors import ArgumentError
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, asymmetry, checked, explicit
+from .operators import ASYMMETRY_LIMIT, asymmetry, checked, explicit, longest_column, norm_1
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,10 +45,15 @@ class Factor:
         return _SOLVES[self.method](self.parts, np.asarray(b, np.float64), transpose)
 
     @cached_property
+    def longest_column(self):
+        """max_j |A e_j|."""
+        return longest_column(self.matrix)
+
+    @cached_property
     def condition(self):
         if self.singular:
             return np.inf
-        norm = float(abs(self.matrix).sum(axis=0).max())
+        norm = norm_1(self.matrix)
         if self.method in ("cholesky", "lu"):
             parts, lapack = self.parts[0], linalg.lapack
             reciprocal = (lapack.dpocon(parts, norm, uplo="L") if self.method == "cholesky" else lapack.dgecon(parts, norm))[0]
@@ -85,7 +90,7 @@ def factorize(A, method="auto"):
         return Factor(method, A, parts, negative, skew, singular=not parts)
     A = A.toarray() if sparse.issparse(A) else A
     if method == "cholesky":
-        c, info = linalg.lapack.dpotrf(A, lower=1)
+        c, info = linalg.lapack.dpotrf(A.T, lower=1, clean=0)  # A' = A lies in memory as LAPACK reads it
         if info == 0:
             return Factor(method, A, (c,), 0, skew)
         method = "ldl"
@@ -122,7 +127,10 @@ def _sparse_lu(A, skew):
 
 
 def _cholesky_solve(parts, b, transpose):
-    return linalg.lapack.dpotrs(parts[0], b, lower=1)[0].reshape(b.shape)
+    L = parts[0]
+    if b.ndim == 1:  # faster than potrs, which is made for many columns
+        return linalg.blas.dtrsv(L, linalg.blas.dtrsv(L, b, lower=1), lower=1, trans=1, overwrite_x=1)
+    return linalg.lapack.dpotrs(L, b, lower=1)[0]
 
 
 def _lu_solve(parts, b, transpose):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import sparse
+from scipy.linalg.lapack import dlange
 from scipy.sparse.linalg import LinearOperator
 
 from ..errors import ArgumentError, DtypeError, ShapeError
@@ -22,7 +25,9 @@ class NonFinite(ArithmeticError):
 
 def checked(A):
     """A as a float64 ndarray, a CSR array or a LinearOperator; ShapeError unless square."""
-    if not isinstance(A, LinearOperator):
+    if A.__class__ is np.ndarray and A.dtype == np.float64:
+        pass
+    elif not isinstance(A, LinearOperator):
         A = sparse.csr_array(A) if sparse.issparse(A) else np.asarray(A)
         if A.dtype.kind not in "fiub":
             raise DtypeError(f"A must be real, got dtype {A.dtype}")
@@ -55,23 +60,26 @@ class Watched:
     starts from the longest column where the matrix is explicit (within sqrt(N) of |A|_2).
     """
 
+    dtype = np.dtype(np.float64)
+
     def __init__(self, A):
-        self.A, self.shape, self.dtype = A, A.shape, np.dtype(np.float64)
-        self.matvecs, self.norm, self.smallest = 0, longest_column(A), np.inf
+        self.A, self.shape = A, A.shape
+        self.matvecs, self.norm, self.smallest = 0, 0.0, np.inf
+
+    def measure(self, factor=None):
+        """Start `norm`; a factor of A itself knows its longest column, one of an operator has its matrix."""
+        matrix = getattr(factor, "matrix", None)
+        known = matrix is self.A or matrix is not None and isinstance(self.A, LinearOperator)
+        self.norm = max(self.norm, factor.longest_column if known else longest_column(self.A))
 
     def __matmul__(self, v):
         self.matvecs += 1 if v.ndim == 1 else v.shape[1]
         return self._watch(v, np.asarray(self.A @ v))
 
     def times(self, v):
-        """A v for one vector (N,) whose product a factorisation explains: counted, finite, its norm on record."""
+        """A v for one vector (N,), counted; the caller watches it."""
         self.matvecs += 1
-        w = np.asarray(self.A @ v)
-        above, below = length(w), length(v)
-        if not np.isfinite(above):
-            raise NonFinite("a product with A is not finite")
-        self.norm = max(self.norm, above / below) if below > 0 else self.norm
-        return w
+        return np.asarray(self.A @ v)
 
     def rmatvec(self, v):
         """A' v; operators without rmatvec count as symmetric (the caller has probed)."""
@@ -101,7 +109,25 @@ class Watched:
 
 def length(v):
     """|v| of a vector."""
-    return float(np.sqrt(v @ v))
+    return math.sqrt(v.dot(v))
+
+
+def frobenius(A):
+    """|A|_F of an ndarray."""
+    return length(A.ravel(order="K"))
+
+
+def all_finite(A):
+    """Whether every entry of an explicit A is finite; a finite sum of their squares says so in one pass."""
+    entries = A.data if sparse.issparse(A) else A.ravel(order="K")
+    return math.isfinite(entries.dot(entries)) or bool(np.isfinite(entries).all())
+
+
+def norm_1(A):
+    """|A|_1, the largest column sum of an explicit matrix."""
+    if isinstance(A, np.ndarray):
+        return float(dlange("I", A.T) if A.flags.c_contiguous else dlange("1", A))  # as it lies in memory
+    return float(abs(A).sum(axis=0).max())
 
 
 def longest_column(A):
@@ -110,13 +136,13 @@ def longest_column(A):
         return 0.0
     squares = A.power(2).sum(axis=0) if sparse.issparse(A) else np.einsum("ij,ij->j", A, A)
     top = float(np.sqrt(squares.max()))
-    return top if np.isfinite(top) else 0.0
+    return top if math.isfinite(top) else 0.0
 
 
 def asymmetry(A):
     """|A - A'| / |A| if A is explicit; else |u'A w - w'A u| / (|u'A w| + |A u||w| + |A w||u|) on two fixed random vectors."""
     if isinstance(A, np.ndarray):
-        return _ratio(np.linalg.norm(A - A.T), np.linalg.norm(A))
+        return _ratio(frobenius(A - A.T), frobenius(A))
     if sparse.issparse(A):
         return _ratio(sparse.linalg.norm(A - A.T), sparse.linalg.norm(A))
     u, w = np.random.default_rng(0).standard_normal((2, A.shape[0]))

@@ -9,13 +9,15 @@ no double x does essentially better. |A| is the largest |A v| / |v| met.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..results import LinearSolution, Status
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, Watched, length
+from .operators import ASYMMETRY_LIMIT, NonFinite, Watched, length
 
-EPS = np.finfo(float).eps
+EPS = float(np.finfo(float).eps)
 #: restarts at most; one run reduces the residual by at most REDUCTION, so a few are enough
 CYCLES = 12
 REDUCTION = 1e-13
@@ -27,7 +29,7 @@ class Task:
     def __init__(self, A, B, X0, rtol, maxiter, preconditioner):
         self.A, self.B, self.X0, self.rtol, self.maxiter = Watched(A), B, X0, rtol, maxiter
         self.preconditioner = preconditioner
-        self.norms = np.linalg.norm(B, axis=0)
+        self.norms = np.array([length(B[:, 0])]) if B.shape[1] == 1 else np.linalg.norm(B, axis=0)
 
 
 def refine(task, correct, watch=lambda: False):
@@ -53,24 +55,36 @@ def refine(task, correct, watch=lambda: False):
 
 
 def refine_column(task, solve):
-    """`refine` for a single column and a direct factor: (X (N, 1), (|b - A x| / |b|, backward error)), norms taken as they come."""
-    A, b, size = task.A, task.B[:, 0], task.norms[0]
-    x, r, norm = np.zeros_like(b), b, size
+    """`refine` for a single column and a direct factor: (X (N, 1), (|b - A x| / |b|, backward error)), norms taken as they come.
+
+    |A x| >= |b| - |b - A x| puts |A| on record.
+    """
+    A, b, size = task.A, task.B[:, 0], float(task.norms[0])
+    x, r, norm, reach = np.zeros_like(b), b, size, 0.0
     if task.X0 is not None:
         x = task.X0[:, 0]
         r = b - A.times(x)
-        norm = length(r)
+        norm, reach = finite_length(r), length(x)
     for _ in range(CYCLES):
-        if norm <= max(task.rtol * size, EPS * (A.norm * length(x) + size)):
+        if norm <= max(task.rtol * size, EPS * (A.norm * reach + size)):
             break
         trial = x + solve(r)
         left = b - A.times(trial)
-        after, before = length(left), norm
+        after, before = finite_length(left), norm
         if after < norm:
-            x, r, norm = trial, left, after
+            x, r, norm, reach = trial, left, after, length(trial)
+            A.norm = max(A.norm, (size - norm) / reach) if reach > 0 else A.norm
         if not after < 0.5 * before:
             break
-    return x[:, None], (float(norm / size), float(norm / (A.norm * length(x) + size)))
+    return x[:, None], (norm / size, norm / (A.norm * reach + size))
+
+
+def finite_length(r):
+    """|r| of a residual, NonFinite where a product was."""
+    size = length(r)
+    if not math.isfinite(size):
+        raise NonFinite("a product with A is not finite")
+    return size
 
 
 def target(task, X, columns=slice(None)):
@@ -90,7 +104,7 @@ def recomputed(task, X):
 def judged(task, X, method, iterations, condition, status, detail, negative, skew, factor=None, hit=False, seen=None):
     """The LinearSolution; without a `status` from the method, the recomputed residual decides (`seen`: as `recomputed` gives it)."""
     residual, backward = seen or recomputed(task, X)
-    met = residual <= task.rtol or backward <= 10.0 * EPS * np.sqrt(X.shape[0])
+    met = residual <= task.rtol or backward <= 10.0 * EPS * math.sqrt(X.shape[0])
     if status is None and not met:
         asymmetric = method_named(method).symmetric and skew > ASYMMETRY_LIMIT
         status = Status.NONSYMMETRIC if asymmetric else Status.LINEAR_MAXITER if hit else Status.LINEAR_BREAKDOWN

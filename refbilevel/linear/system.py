@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..results import LinearSolution, Status
 from .factors import factorize
 from .krylov import RUNS, guarded
 from .methods import method_named
-from .operators import ASYMMETRY_LIMIT, NonFinite, asymmetry, checked, explicit, longest_column
+from .operators import ASYMMETRY_LIMIT, NonFinite, all_finite, asymmetry, checked, explicit
 from .preconditioners import preconditioner_of
 from .refinement import EPS, Task, judged, recomputed, refine, refine_column
 
@@ -70,7 +71,7 @@ def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, precondition
 
 def _dispatch(task, method, factor):
     A = task.A.A
-    if not np.isfinite(task.norms).all() or not task.norms.any():
+    if not 0.0 < sum(task.norms.tolist()) < math.inf:
         return _extreme(task, method, factor)
     if A.shape[0] == 1:
         return _scalar(task, method)
@@ -83,9 +84,9 @@ def _dispatch(task, method, factor):
     if method == "auto":
         if isinstance(A, LinearOperator):
             return _automatic(task)
-        return _direct(task, _factor(A, "auto"))
+        return _direct(task, _factor(task, "auto"))
     if method_named(method).direct:
-        return _direct(task, _factor(A, method), expected=method)
+        return _direct(task, _factor(task, method), expected=method)
     return _iterative(task, method)
 
 
@@ -125,9 +126,9 @@ def _automatic(task):
     return _iterative(task, "minres", skew, negative=solution.status is Status.NOT_A_MINIMUM)
 
 
-def _factor(A, method):
-    matrix = explicit(A)
-    if not np.isfinite(matrix.data if sparse.issparse(matrix) else matrix).all():
+def _factor(task, method):
+    matrix = explicit(task.A.A)
+    if not all_finite(matrix):
         raise NonFinite("A has entries that are not finite")
     return factorize(matrix, method)
 
@@ -139,8 +140,7 @@ def _direct(task, factor, expected=None):
         X = np.full_like(task.B, np.nan)
         return LinearSolution(X, np.nan, 0, 0, np.inf, Status.ILL_CONDITIONED, "A is singular.", factor.method, factor, factor.negative)
     within = getattr(factor, "solve_within", None)  # a factor that iterates is told how far
-    if hasattr(factor, "matrix") and isinstance(task.A.A, LinearOperator):
-        task.A.norm = max(task.A.norm, longest_column(factor.matrix))
+    task.A.measure(factor)
     seen = None
     if within is None and task.B.shape[1] == 1:
         X, seen = refine_column(task, factor.solve)
@@ -160,6 +160,7 @@ def _iterative(task, method, skew=None, negative=None):
     if skew is None:
         skew = asymmetry(task.A.A) if data.symmetric else 0.0
         task.A.matvecs += 2 * (data.symmetric and isinstance(task.A.A, LinearOperator))
+    task.A.measure()
     M = preconditioner_of(task.preconditioner, task.A.A)
     used, runs = np.zeros(task.B.shape[1], int), []
 
@@ -188,11 +189,14 @@ def _iterative(task, method, skew=None, negative=None):
 
 
 def _shaped(solution, shape):
-    object.__setattr__(solution, "x", np.ascontiguousarray(solution.x.reshape(shape)))
+    if solution.x.shape != shape:
+        object.__setattr__(solution, "x", np.ascontiguousarray(solution.x.reshape(shape)))
     return solution
 
 
 def _right_hand_side(b, size):
+    if b.__class__ is np.ndarray and b.dtype == np.float64 and b.shape == (size,):
+        return b, b[:, None]
     b = np.asarray(b)
     if b.dtype.kind not in "fiub":
         raise DtypeError(f"b must be real, got dtype {b.dtype}")
