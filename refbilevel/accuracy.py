@@ -42,7 +42,7 @@ def to_accuracy(run, accuracy, certify, estimator, options):
             best = result
         if error <= accuracy and (result.success or result.status in (Status.LINEAR_MAXITER, Status.LOWER_MAXITER)):
             return _met(result, error, certify)
-        y0 = result.lower.y if np.isfinite(result.lower.y).all() else None
+        y0 = result.lower if np.isfinite(result.lower.y).all() else None
     return _missed(best, accuracy, certify, estimator)
 
 

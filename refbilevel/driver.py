@@ -16,7 +16,7 @@ from .errors import ArgumentError, BilevelError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
 from .linear.operators import length, not_a_hessian
-from .lower.solve import check_tolerances, solve_view
+from .lower.solve import check_tolerances, solve_view, start_of
 from .problem import as_vector, counted, forget_answers, keep_answers, narrow
 from .results import Hypergradient, LowerSolution, Status
 from .threads import owner_for
@@ -50,8 +50,9 @@ def hypergradient(
     method : str
         A name of `refbilevel.ESTIMATORS`. "auto" and "implicit" differentiate the lower optimality system, whichever it is:
         g_y = 0, the KKT system under constraints, or the problem's own solution map.
-    y0 : (m,) array_like, optional
-        Start of the lower solve (and of unrolled dynamics); zeros by default.
+    y0 : (m,) array_like or LowerSolution, optional
+        Start of the lower solve (and of unrolled dynamics); zeros by default. Of the LowerSolution at a nearby x a solver that can also
+        uses the factor.
     lower : LowerSolution or (m,) array_like, optional
         A lower solution at x, used as it is instead of solving.
     tol : float, optional
@@ -91,15 +92,15 @@ def hypergradient(
     estimator.check_options(options)
     check_tolerances(tol, None)
     view.needs(*estimator.requires, purpose=f"method {estimator.name!r}")
-    start = np.zeros(problem.m) if y0 is None else as_vector(y0, problem.m, "y0")
+    first = start_of(y0, problem.m)
     check_accuracy(accuracy, certify)
     _check_refine(refine, view)
 
     def run(tol, options, y0=None, refine=refine):
-        y0, found = start if y0 is None else y0, None
+        (y0, near), found = first if y0 is None else start_of(y0, problem.m), None
         forget_answers(view)
         try:
-            found = _lower(view, x, estimator, y0, lower, tol, lower_method, lower_options or {})
+            found = _lower(view, x, estimator, y0, near, lower, tol, lower_method, lower_options or {})
             return _answer(view, x, found, estimator, refine, diagnostics or accuracy is not None, options)
         except (ValueError, np.linalg.LinAlgError) as error:  # what NumPy and SciPy raise at NaN; the caller's mistakes go through
             where = None if isinstance(error, BilevelError) else _not_finite(view, x, y0 if found is None else found.y)
@@ -156,7 +157,7 @@ def _select(view, method):
     return ESTIMATORS[method]
 
 
-def _lower(view, x, estimator, start, lower, tol, method, options):
+def _lower(view, x, estimator, start, near, lower, tol, method, options):
     if isinstance(lower, LowerSolution):
         return lower
     if lower is not None:
@@ -165,7 +166,7 @@ def _lower(view, x, estimator, start, lower, tol, method, options):
         return LowerSolution(y=y, residual=_residual(view, x, y), method="given")
     if estimator.lower == "start":
         return LowerSolution(y=start, method="start")
-    return solve_view(view, x, method, start, tol, None, options)
+    return solve_view(view, x, method, start, tol, None, options, near)
 
 
 def _residual(view, x, y):

@@ -106,7 +106,8 @@ class BilevelProblem:
         Owns the lower level whole (CVXPY, layers): `solve(x, y0=None, tol=None) -> LowerSolution`,
         `vjp(x, lower, y_bar) -> (n,)` and `jvp(x, lower, dx) -> (m,)`.
     lower_solver : callable (x, y0, tol) -> y or LowerSolution, optional
-        The lower solver to use by default (a closed form, say).
+        The lower solver to use by default (a closed form, say). With a method `resume(x, lower, tol)` it is given the LowerSolution at a
+        nearby x where there is one.
     constants : dict, optional
         Constants for rigorous bounds: mu (strong convexity of g in y), L_f, L_fx, L_H, L_B (Lipschitz constants in y of f_y, f_x,
         g_yy, g_xy; under constraints, of the KKT matrix and its right-hand side) and norm_B (of g_xy); "at": x -> dict of those that
@@ -300,6 +301,16 @@ class CheckedOracle:
                 return self._float(value)
             if len(self.shape) == 1:
                 return value.copy()
+        return value
+
+    def on(self, x, y, indices):
+        """A vector oracle's entries `indices` in a vector of zeros, which alone its `on(x, y, indices)` computes; all where it has none."""
+        entries = getattr(self.call, "on", None)
+        if indices is None or entries is None:
+            return self(x, y)
+        self.counts[self.name] += 1
+        value = np.zeros(self.sizes[self.shape])
+        value[indices] = entries(x, y, indices)
         return value
 
     def _own(self, value):

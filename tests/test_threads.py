@@ -40,8 +40,9 @@ def test_the_blas_has_one_thread_while_parallel_oracles_work(work):
     watched = rb.problem.replace(problem, threads="numba", g_y=lambda x, y: seen.extend(blas()) or problem.g_y(x, y), lower_solver=None)
     np.ones((2, 2)) @ np.ones((2, 2))
     with threadpool_limits(2, user_api="blas"):
+        before = blas()
         work(watched, np.zeros(problem.n))
-        assert set(seen) == {1} and set(blas()) == {2}
+        assert set(seen) == {1} and max(before) == 2 and blas() == before
 
 
 def test_large_models_say_that_their_oracles_are_parallel(monkeypatch):

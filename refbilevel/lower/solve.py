@@ -25,8 +25,8 @@ def solve_lower(problem, x, method="auto", *, y0=None, tol=None, maxiter=None, *
     method : str
         A name of `refbilevel.lower.SOLVERS`; "auto" takes the problem's `solution_map` or `lower_solver` where it has one,
         a constrained solver under constraints, else Newton.
-    y0 : (m,) array_like, optional
-        Start; zeros by default.
+    y0 : (m,) array_like or LowerSolution, optional
+        Start; zeros by default. Of the LowerSolution at a nearby x a solver that can also uses the factor.
     tol : float, optional
         Bound on the residual; None means until rounding stops the progress.
     maxiter : int, optional
@@ -47,10 +47,17 @@ def solve_lower(problem, x, method="auto", *, y0=None, tol=None, maxiter=None, *
     """
     view, _ = counted(problem)
     x = as_vector(x, problem.n, "x")
-    y0 = np.zeros(problem.m) if y0 is None else as_vector(y0, problem.m, "y0")
+    y0, near = start_of(y0, problem.m)
     check_tolerances(tol, maxiter)
     with owner_for(problem):
-        return solve_view(view, x, method, y0, tol, maxiter, options)
+        return solve_view(view, x, method, y0, tol, maxiter, options, near)
+
+
+def start_of(y0, m):
+    """(start (m,), LowerSolution or None) of what a caller passes as y0."""
+    if isinstance(y0, LowerSolution):
+        return as_vector(y0.y, m, "y0"), y0
+    return (np.zeros(m) if y0 is None else as_vector(y0, m, "y0")), None
 
 
 def check_tolerances(tol, maxiter):
@@ -61,13 +68,13 @@ def check_tolerances(tol, maxiter):
         raise ArgumentError(f"maxiter must be a non-negative integer or None, got {maxiter!r}")
 
 
-def solve_view(view, x, method, y0, tol, maxiter, options):
-    """`solve_lower` after its arguments were checked; `view` is a counted view."""
+def solve_view(view, x, method, y0, tol, maxiter, options, near=None):
+    """`solve_lower` after its arguments were checked; `view` is a counted view, `near` the LowerSolution that y0 is from."""
     if method == "auto" and not options:
         if view.solution_map is not None:
             return view.solution_map.solve(x, y0=y0, tol=tol)
         if view.lower_solver is not None:
-            return _own(view, x, y0, tol, maxiter)
+            return _own(view, x, y0, tol, maxiter, near)
     name = default_method(view) if method == "auto" else method
     if name not in SOLVERS:
         raise unknown("lower method", name, SOLVERS)
@@ -90,10 +97,11 @@ def default_method(view):
     return "newton" if view.g_yy is not None else "accelerated_gradient"
 
 
-def _own(view, x, y0, tol, maxiter):
+def _own(view, x, y0, tol, maxiter, near):
     """The problem's own solver; a bare y is wrapped, and its residual is measured, not believed. Where it fails, the next is tried."""
     try:
-        answer = view.lower_solver(x, y0, tol)
+        resumes = near is not None and hasattr(view.lower_solver, "resume")
+        answer = view.lower_solver.resume(x, near, tol) if resumes else view.lower_solver(x, y0, tol)
     except BilevelError:
         raise
     except Exception as error:  # whatever a foreign solver raises is recorded in `solvers` and in the message

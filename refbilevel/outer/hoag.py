@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..driver import kind
 from ..errors import unknown
 from ..results import Status
 from .protocol import OuterMethod, Outcome
@@ -25,24 +24,24 @@ SCHEDULES = {"exponential": lambda k: 0.9**k, "quadratic": lambda k: (k + 1.0) *
 def _run(objective, x0, *, tol=1e-8, maxiter=500, eps=1e-3, schedule="exponential", L=None):
     if schedule not in SCHEDULES:
         raise unknown("schedule", schedule, SCHEDULES)
-    exact = objective.options
     try:
-        return _iterate(objective, x0, exact, tol, maxiter, eps, SCHEDULES[schedule], L)
+        return _iterate(objective, x0, tol, maxiter, eps, SCHEDULES[schedule], L)
     finally:
-        objective.tolerance, objective.options = None, exact
+        objective.loosen(None, None)
 
 
-def _iterate(objective, x, exact, tol, maxiter, eps, schedule, L):
+def _iterate(objective, x, tol, maxiter, eps, schedule, L):
     scale = 1.0
-    _loosen(objective, exact, eps)
+    objective.loosen(eps, eps)
     value = objective.record(x).fun
     L = outer_curvature(objective, x) if L is None else L
     for k in range(maxiter):
-        _loosen(objective, exact, max(eps * scale * schedule(k), 1e-13))
-        now = objective.refresh(x)
+        accuracy = max(eps * scale * schedule(k), 1e-13)
+        objective.loosen(accuracy, accuracy)
+        now = objective.evaluate(x)
         if not np.isfinite(now.gradient).all():
             return Outcome(x, now.status, "No hypergradient here.", k)
-        if objective.projected_norm(x, now.gradient) <= tol and _confirmed(objective, x, exact, tol):
+        if objective.projected_norm(x, now.gradient) <= tol and _confirmed(objective, x, tol):
             return Outcome(x, Status.CONVERGED, f"Last lower tolerance {eps * scale * schedule(k):.1e}.", k)
         x_new = objective.project(x - now.gradient / L)
         h = objective.evaluate(x_new)
@@ -57,17 +56,10 @@ def _iterate(objective, x, exact, tol, maxiter, eps, schedule, L):
     return Outcome(x, Status.MAXITER, f"F = {value:.6g}.", maxiter)
 
 
-def _loosen(objective, exact, eps):
-    """Lower and adjoint solves to eps from here on; the adjoint's tolerance only where the estimator has one."""
-    objective.tolerance = eps
-    implicit = objective.estimator in ("auto", "implicit") and kind(objective.problem) == "smooth"
-    objective.options = {"rtol": eps, **exact} if implicit else exact
-
-
-def _confirmed(objective, x, exact, tol):
+def _confirmed(objective, x, tol):
     """Whether x is stationary by an exact hypergradient too."""
-    objective.tolerance, objective.options = None, exact
-    return objective.projected_norm(x, objective.refresh(x).gradient) <= tol
+    objective.loosen(None, None)
+    return objective.projected_norm(x, objective.evaluate(x).gradient) <= tol
 
 
 hoag = OuterMethod("hoag", _run, reference="Pedregosa 2016, alg. 1")

@@ -1,8 +1,8 @@
 """L-BFGS-B on the hypergradient (SciPy's), with lower tolerances that tighten as it converges.
 
-A smooth lower level is solved to 1e-6 of its gradient's size at first, to rounding once the projected hypergradient has fallen a
-hundredfold. Stops when |P(x - grad F) - x|_inf <= tol. When SciPy's line search gives up above tol, because differences of F are rounding,
-projected gradient steps with a Barzilai-Borwein length finish the last digits.
+A smooth lower level and its adjoint are solved to 1e-6 r of their gradients' sizes, r the projected hypergradient as a fraction of the
+first one, and to rounding at the end. Stops when |P(x - grad F) - x|_inf <= tol. When SciPy's line search gives up above tol, because
+differences of F are rounding, projected gradient steps with a Barzilai-Borwein length finish the last digits.
 
 Byrd, Lu, Nocedal & Zhu, A limited memory algorithm for bound constrained optimization, 1995.
 """
@@ -17,17 +17,23 @@ from ..driver import kind
 from ..results import Status
 from .protocol import OuterMethod, Outcome
 
+#: the first relative tolerance of the lower and adjoint solves, and the last one before they go to rounding
+LOOSE, TIGHT = 1e-6, 1e-12
+
 
 def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
     first = objective.record(x0)
     if first.projected_norm <= tol:
         return Outcome(x0, Status.CONVERGED)
-    x, restarts = x0, 0
-    objective.tolerance = _loose(objective, x0)
+    x, restarts, size = x0, 0, _size(objective, x0)
+    if size > 0:
+        objective.loosen(LOOSE * size, LOOSE)
 
     def follow(x):
-        if objective.record(x).projected_norm <= 1e-2 * first.projected_norm:
-            objective.tolerance = None
+        norm = objective.record(x).projected_norm
+        if objective.tolerance is not None and norm < first.projected_norm:
+            loose = max(LOOSE * norm / first.projected_norm, TIGHT)
+            objective.loosen(loose * size, loose)
 
     while True:
         result = scipy_minimize(
@@ -35,8 +41,8 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
             options={"maxiter": max(maxiter - len(objective.history), 0), "gtol": tol, "ftol": 0.0, "maxcor": memory, "maxls": 40},
         )  # fmt: skip
         x = objective.project(result.x)
-        h = objective.evaluate(x) if objective.tolerance is None else _to_rounding(objective, x)
-        if objective.projected_norm(x, h.gradient) <= tol:
+        objective.loosen(None, None)
+        if objective.projected_norm(x, objective.evaluate(x).gradient) <= tol:
             return Outcome(x, Status.CONVERGED, nit=len(objective.history) - 1)
         if len(objective.history) >= maxiter:
             return Outcome(x, Status.MAXITER, nit=len(objective.history) - 1)
@@ -48,18 +54,13 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
             return Outcome(x, Status.STALLED, nit=len(objective.history) - 1)
 
 
-def _loose(objective, x0):
-    """The first lower tolerance: 1e-6 |g_y(x0, 0)| where the lower level is smooth, else None (to rounding)."""
+def _size(objective, x0):
+    """|g_y(x0, 0)|, which tolerances are fractions of; zero where the lower level is not smooth and is solved to rounding."""
     problem = objective.problem
     if kind(problem) != "smooth" or problem.g_y is None:
-        return None
+        return 0.0
     size = float(np.linalg.norm(problem.g_y(x0, np.zeros(problem.m))))
-    return 1e-6 * size if np.isfinite(size) and size > 0 else None
-
-
-def _to_rounding(objective, x):
-    objective.tolerance = None
-    return objective.refresh(x)
+    return size if np.isfinite(size) else 0.0
 
 
 def _polish(objective, x, tol, iterations=60):

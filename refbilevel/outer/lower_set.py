@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linprog
 
+from ..certificates.bounds import constants_at
 from . import global_convex
 from .global_convex import Program
 from .global_kkt import KKT, is_convex
@@ -219,6 +220,8 @@ def _minimum(program):
 def second_order(problem, view, x, point, mu, nu):
     """(True if the second-order sufficient condition holds, else None; F; F or nan) at a point of a general lower level."""
     f = view.f(x, point.y)
+    if view.constraints is None and constants_at(problem, x).get("mu", 0.0) > 0:  # strongly convex
+        return True, f, f
     if view.g_yy is None or not np.isfinite(mu).all():
         return None, f, np.nan
     m, c = problem.m, view.constraints

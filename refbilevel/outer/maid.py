@@ -48,11 +48,11 @@ def omega(h):
 def _accurate(objective, x, eps, eta, tol, down):
     """(eps, Hypergradient) with omega <= (1 - eta) |p|, or as accurate as rounding allows."""
     while True:
-        h = hypergradient(objective.problem, x, objective.estimator, y0=objective.y, tol=eps, **objective.options)
+        h = hypergradient(objective.problem, x, objective.estimator, y0=objective.lower, tol=eps, **objective.options)
         objective.counts.update(h.cost)
         objective.counts["hypergradients"] += 1
         if np.isfinite(h.lower.y).all():
-            objective.y = h.lower.y
+            objective.lower = h.lower
         size = np.linalg.norm(h.gradient)
         if not np.isfinite(size) or omega(h) <= max((1 - eta) * size, 0.0) or eps <= 1e-14 or not np.isfinite(omega(h)):
             return eps, h
@@ -61,7 +61,7 @@ def _accurate(objective, x, eps, eta, tol, down):
 
 def _backtrack(objective, x, h, t, eps, rho, backtracks):
     """(x_new, t) or None if no step passes the inexact Armijo test."""
-    objective.tolerance = eps
+    objective.loosen(eps, None)
     f_y = np.linalg.norm(objective.problem.f_y(x, h.lower.y))
     e = f_y * min(eps, h.residual if np.isfinite(h.residual) else eps) if eps > 1e-14 else 0.0
     for _ in range(backtracks):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from ..driver import hypergradient, kind
+from ..driver import kind
 from ..errors import ArgumentError, StatusError, unknown
 from ..problem import _bounds, as_vector
 from ..results import Status
@@ -167,7 +167,7 @@ def _rounded(value, reference):
 
 
 def _stage(plan, objective, name, x0, options):
-    objective.tolerance = None
+    objective.loosen(None, None)
     outcome = None
     try:
         outcome = METHODS[name].run(objective, x0, tol=plan.tol, maxiter=plan.maxiter, **options)
@@ -179,7 +179,7 @@ def _stage(plan, objective, name, x0, options):
 
 def _result(plan, objective, method, outcome):
     x = outcome.x
-    h = hypergradient(plan.problem, x, objective.estimator, y0=objective.y, **objective.options)
+    h = objective.examined(x)
     norm = objective.projected_norm(x, h.gradient) if np.isfinite(h.gradient).all() else np.nan
     check = recheck(plan.problem, x, h.lower.y)
     fun, y = h.objective, h.lower.y

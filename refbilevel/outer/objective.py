@@ -1,7 +1,8 @@
 """The upper objective F(x) = f(x, y*(x)) as outer methods see it: evaluated once a point, counted, remembered, interruptible.
 
-Each evaluation warm-starts the lower solve from the last y, and an implicit adjoint from the last v. `tolerance` is the lower residual
-asked for; methods loosen it far from a solution and tighten it as they converge.
+Each evaluation warm-starts the lower solve from the last one (its y, and its factor where the solver can use it), and an implicit
+adjoint from the last v. `tolerance` is the lower residual asked for, `rtol` the adjoint's (None: to rounding); methods loosen them
+far from a solution and tighten them as they converge.
 """
 
 from __future__ import annotations
@@ -41,10 +42,19 @@ class Objective:
         self.problem, self.estimator, self.options = problem, estimator, dict(options or {})
         n = problem.n
         self.lo, self.hi = bounds if bounds is not None else (np.full(n, -np.inf), np.full(n, np.inf))
-        self.callback, self.tolerance = callback, tolerance
-        self.history, self.counts, self.y = [], Counter(), None
+        self.callback, self.tolerance, self.rtol = callback, tolerance, None
+        self.history, self.counts, self.lower = [], Counter(), None
         self._last, self._warm = None, {}
         self._implicit = estimator in ("auto", "implicit") and kind(problem) == "smooth"
+
+    def loosen(self, tolerance, rtol):
+        """Solve the lower level to `tolerance` and an implicit adjoint to `rtol` from here on (None: to rounding).
+
+        The last answer still serves at its point if it was as accurate as that.
+        """
+        if (tolerance or 0.0) < (self.tolerance or 0.0) or (rtol or 0.0) < (self.rtol or 0.0):
+            self._last = None
+        self.tolerance, self.rtol = tolerance, rtol if self._implicit else None
 
     def project(self, x):
         return np.clip(x, self.lo, self.hi)
@@ -57,12 +67,12 @@ class Objective:
         """The `Hypergradient` at x; one solve a point."""
         if self._last is not None and np.array_equal(self._last.x, x):
             return self._last
-        options = {**self._warm, **self.options}
-        result = hypergradient(self.problem, x, self.estimator, y0=self.y, tol=self.tolerance, diagnostics=False, **options)
+        options = {**self._warm, **({} if self.rtol is None else {"rtol": self.rtol}), **self.options}
+        result = hypergradient(self.problem, x, self.estimator, y0=self.lower, tol=self.tolerance, diagnostics=False, **options)
         self.counts.update(result.cost)
         self.counts["hypergradients"] += 1
         if np.isfinite(result.lower.y).all():
-            self.y = result.lower.y
+            self.lower = result.lower
         if self._implicit and result.success:
             self._warm = {"v0": result.adjoint}
         self._last = result
@@ -73,17 +83,19 @@ class Objective:
         if self._last is not None and np.array_equal(self._last.x, x):
             return self(x)[0]
         x = np.asarray(x, float)
-        lower = solve_lower(self.problem, x, y0=self.y, tol=self.tolerance)
+        lower = solve_lower(self.problem, x, y0=self.lower, tol=self.tolerance)
         self.counts["lower_solves"] += 1
         if not np.isfinite(lower.y).all() or lower.status in NO_ANSWER:
             return np.inf
         F = float(self.problem.f(x, lower.y))
         return F if np.isfinite(F) else np.inf
 
-    def refresh(self, x):
-        """As `evaluate`, but solved anew: the tolerance has changed."""
-        self._last = None
-        return self.evaluate(x)
+    def examined(self, x):
+        """The `Hypergradient` at x to rounding, with its diagnostics; a lower solution just found there serves an implicit estimator."""
+        self.loosen(None, None)
+        known = self._implicit and self._last is not None and np.array_equal(self._last.x, x)
+        options = {**self._warm, **self.options}
+        return hypergradient(self.problem, x, self.estimator, y0=self.lower, lower=self._last.lower if known else None, **options)
 
     def __call__(self, x):
         """(F, gradient), as SciPy wants it; F is inf where the lower level has no solution, so that line searches back off."""

@@ -23,7 +23,7 @@ def _descend(objective, x0, estimator, parameter, values, tol, maxiter):
     for value in values:
         old_x = old_p = None
         while k < maxiter:
-            h = hypergradient(objective.problem, x, estimator, y0=objective.y, diagnostics=False, **{parameter: value})
+            h = hypergradient(objective.problem, x, estimator, y0=objective.lower, diagnostics=False, **{parameter: value})
             objective.counts.update(h.cost)
             p = h.gradient
             if not np.isfinite(p).all():

@@ -27,7 +27,7 @@ from ..problem import BilevelProblem, as_vector
 from ..lower.sweeps import LinearModelSweep
 from ..results import LowerSolution, Status
 from .design import SERIAL, DENSE_UP_TO, DenseDesign, GramOperator, as_design, hessian, threads_for
-from .newton_pcg import cholesky_float32, newton_pcg
+from .newton_pcg import ModelSolver, newton_pcg
 
 SQUARED, LOGISTIC = 0, 1
 
@@ -130,14 +130,12 @@ class PenalisedLinearModel:
     def matrix(self, weights, c):
         return GramOperator(self.train, weights[-1], c).todense()
 
-    def factor_float32(self, weights, c):
-        H = self.train.gram_float32(weights[-1])
-        H[np.diag_indices_from(H)] += c.astype(np.float32)
-        return cholesky_float32(H)
+    def gram_float32(self, weights):
+        return self.train.gram_float32(weights[-1])
 
     @property
     def factor_cost(self):
-        """Hessian products that take as long as one factor_float32 (measured: about m / 12 on dense data)."""
+        """Hessian products that take as long as one gram_float32 and its factor (measured: about m / 12 on dense data)."""
         return self.m / 12 + self.m**2 / (6 * self.train.shape[0]) if isinstance(self.train, DenseDesign) and self.m <= 4000 else np.inf
 
     def sweep(self, x):
@@ -159,12 +157,12 @@ class PenalisedLinearModel:
         """One linear solve by LAPACK gives y*."""
         return self.loss == SQUARED and isinstance(self.train, DenseDesign) and self.m <= 1000
 
-    def solve(self, x, y0=None, tol=None):
+    def solve(self, x, y0=None, tol=None, factor=None):
         """y*(x): ridge is one linear solve, by a direct factor up to some size; else Newton-PCG."""
         y0 = np.zeros(self.m) if y0 is None else y0
         if self.direct:
             return self._ridge_solution(x)
-        return newton_pcg(self, x, y0, tol)
+        return newton_pcg(self, x, y0, tol, factor=factor)
 
     def _ridge_solution(self, x):
         """(A'WA + E) y = A'W t by a direct factor."""
@@ -244,7 +242,7 @@ def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, he
     oracles = ("f", "f_x", "f_y", "f_xx", "f_xy", "f_yy", "g", "g_x", "g_y", "g_yy", "g_xy", "g_xx")
     return BilevelProblem(
         n=n, m=model.m, **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name=name,
-        lower_solver=model.solve, constants=model.constants(bounds),
+        lower_solver=ModelSolver(model), constants=model.constants(bounds),
         threads="numba" if model.threads > 1 and not (model.direct or model.dense) else "blas",
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from ..errors import ArgumentError, ShapeError, unknown
 from ..kernels.glm_newton import gram_float32
 from ..problem import BilevelProblem, as_vector
 from .design import DENSE_UP_TO, as_design, threads_for
-from .newton_pcg import cholesky_float32, newton_pcg
+from .newton_pcg import ModelSolver, newton_pcg
 from .softmax_operators import Samples, SoftmaxHessian, WeightJacobian
 
 
@@ -110,12 +110,10 @@ class CleaningModel:
         _, P, w = weights
         return SoftmaxHessian(self.train, P, w, self.penalty).todense()
 
-    def factor_float32(self, weights, c):
-        """Of A' diag(s) A + penalty I (d, d), s_i = w_i (1 - |p_i|^2) / (k - 1): the mean curvature of sample i over the classes."""
+    def gram_float32(self, weights):
+        """A' diag(s) A (d, d), s_i = w_i (1 - |p_i|^2) / (k - 1): the mean curvature of sample i over the classes."""
         A, P, w = weights
-        H = gram_float32(A, w * (1.0 - (P**2).sum(axis=1)) / (self.train.k - 1), self.threads)
-        H[np.diag_indices_from(H)] += np.float32(self.penalty)
-        return cholesky_float32(H)
+        return gram_float32(A, w * (1.0 - (P**2).sum(axis=1)) / (self.train.k - 1), self.threads)
 
     @property
     def factor_cost(self):
@@ -130,8 +128,8 @@ class CleaningModel:
     def dense(self):
         return self.train.k * self.train.shape[1] <= DENSE_UP_TO
 
-    def solve(self, x, y0=None, tol=None):
-        return newton_pcg(self, x, np.zeros(self.train.k * self.train.shape[1]) if y0 is None else y0, tol)
+    def solve(self, x, y0=None, tol=None, factor=None):
+        return newton_pcg(self, x, np.zeros(self.train.k * self.train.shape[1]) if y0 is None else y0, tol, factor=factor)
 
     def _hessian(self, operator):
         dense = self.hessian == "dense" or (self.hessian == "auto" and operator.shape[0] <= DENSE_UP_TO)
@@ -190,6 +188,6 @@ def softmax(X_train, labels_train, X_val, labels_val, *, penalty=1e-2, k=None, p
     oracles = ("f", "f_x", "f_y", "f_xx", "f_xy", "f_yy", "g", "g_x", "g_y", "g_yy", "g_xy", "g_xx")
     return BilevelProblem(
         n=n, m=train.k * train.shape[1], **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name="softmax",
-        lower_solver=model.solve, constants={"mu": float(penalty), "L_fx": 0.0},
+        lower_solver=ModelSolver(model), constants={"mu": float(penalty), "L_fx": 0.0},
         threads="numba" if model.threads > 1 and not model.dense else "blas",
     )  # fmt: skip

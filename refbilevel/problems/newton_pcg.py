@@ -5,7 +5,8 @@
 Inexact steps by Eisenstat and Walker's second choice (SIAM J. Sci. Comput. 17, 1996): |H s + r| <= eta |r| with
 eta = 0.9 (|r| / |r_before|)^2. The preconditioner is the diagonal of H, until the iterations seen so far say that the rest would
 cost more than forming H in float32: then its Cholesky factor (at the present y) serves every later step and the adjoint, at
-about three iterations each. Rounding in it costs iterations, never digits: residuals are float64.
+about three iterations each. Rounding in it costs iterations, never digits: residuals are float64. A solve that resumes from the solution
+at a nearby x starts with the L_yy formed there and the present c, and forms another one by the same count of iterations.
 
 Acceptance: with `tol`, |r| <= tol min(1, mu), mu the smallest c, so that |y - y*| <= |r| / mu <= tol; where rounding forbids that,
 and with tol=None, Newton goes on until |r| stops falling.
@@ -13,7 +14,8 @@ and with tol=None, Newton goes on until |r| stops falling.
 Small models (`model.dense`) take the Cholesky factor of the explicit H in every step instead, and leave that to the adjoint.
 
 A model offers `evaluate(x, y) -> (g, g_y, weights)`, `curvature(x) -> c`, `diagonal(weights)`, `matrix(weights, c) -> H`,
-`factor_float32(weights, c) -> L`, `factor_cost` (in Hessian products), `factor_first`, `threads` and `dense`.
+`gram_float32(weights) -> L_yy` (of all classes, for softmax), `factor_cost` (of that and its factor, in Hessian products), `factor_first`,
+`threads` and `dense`.
 """
 
 from __future__ import annotations
@@ -29,19 +31,20 @@ from ..results import LowerSolution, Status
 from ..threads import numba_owns_threads
 
 EPS = np.finfo(float).eps
-NO_FACTOR = np.zeros((0, 0), np.float32)
+NO_MATRIX = np.zeros((0, 0), np.float32)
 #: |residual| / |b| of one solve with a HessianFactor; refinement repeats it
 REDUCTION = 1e-9
 
 
-def cholesky_float32(H):
-    """Lower Cholesky factor of H, float32 lower triangle, C-ordered; the diagonal grows until it exists."""
+def cholesky_float32(gram, c):
+    """Lower Cholesky factor of H = gram + diag(c), float32 lower triangle, C-ordered; the diagonal grows until it exists."""
+    H = gram.copy()
+    H[np.diag_indices_from(H)] += c[: len(H)].astype(np.float32)
     shift, top = 0.0, float(H.diagonal().max())
     while True:
         L, info = spotrf(H.T, lower=0, clean=1, overwrite_a=False)  # H.T is H for LAPACK's column order: its upper half
         if info == 0:
             return np.ascontiguousarray(L.T)
-        H = H.copy()
         H[np.diag_indices_from(H)] += max(shift, 1e-6 * top)
         shift = max(10 * shift, 1e-6 * top)
 
@@ -57,6 +60,7 @@ class HessianFactor:
     c: np.ndarray = field(repr=False)
     inverse: np.ndarray = field(repr=False)
     L: np.ndarray = field(repr=False)
+    gram: np.ndarray = field(repr=False)
     threads: int = 1
     iterations: int = 0
     high: float = 0.0
@@ -117,19 +121,38 @@ class HessianFactor:
 
 def hessian_factor(model, weights, c):
     """The HessianFactor at one y for an adjoint without a Newton solve before it."""
-    L = model.factor_float32(weights, c) if model.factor_first and model.factor_cost < np.inf else NO_FACTOR
-    return HessianFactor(weights, c, c if L.shape[0] else 1.0 / (model.diagonal(weights) + c), L, model.threads)
+    if model.factor_first and model.factor_cost < np.inf:
+        gram = model.gram_float32(weights)
+        return HessianFactor(weights, c, c, cholesky_float32(gram, c), gram, model.threads)
+    return HessianFactor(weights, c, 1.0 / (model.diagonal(weights) + c), NO_MATRIX, NO_MATRIX, model.threads)
 
 
-def newton_pcg(model, x, y0, tol=None, maxiter=100):
-    """y*(x) of the model from y0; LowerSolution.factor is the factor of H at y*, for the adjoint."""
+@dataclass(frozen=True, eq=False)
+class ModelSolver:
+    """The `lower_solver` of a model's problem: (x, y0, tol) -> LowerSolution, and `resume` from the one at a nearby x."""
+
+    model: object
+
+    def __call__(self, x, y0=None, tol=None):
+        return self.model.solve(x, y0, tol)
+
+    def resume(self, x, near, tol=None):
+        return self.model.solve(x, near.y, tol, factor=near.factor)
+
+
+def newton_pcg(model, x, y0, tol=None, maxiter=100, factor=None):
+    """y*(x) of the model from y0; LowerSolution.factor is the factor of H at y*, for the adjoint.
+
+    `factor` is the one of a solution at a nearby x, whose L_yy makes the first preconditioner here.
+    """
+    gram = factor.gram if isinstance(factor, HessianFactor) else NO_MATRIX
     if model.dense:
-        return _iterate(model, x, np.array(y0, np.float64), tol, maxiter)
+        return _iterate(model, x, np.array(y0, np.float64), tol, maxiter, gram)
     with numba_owns_threads():
-        return _iterate(model, x, np.array(y0, np.float64), tol, maxiter)
+        return _iterate(model, x, np.array(y0, np.float64), tol, maxiter, gram)
 
 
-def _iterate(model, x, y, tol, maxiter):
+def _iterate(model, x, y, tol, maxiter, gram):
     c = model.curvature(x)
     if not np.isfinite(c).all():
         return _solution(y, np.nan, 0, Status.NONFINITE, f"The penalty overflows at x[{int(np.argmax(x))}].", None)
@@ -138,13 +161,15 @@ def _iterate(model, x, y, tol, maxiter):
     if not np.isfinite(norm + value):
         return _solution(y, norm, 0, Status.NONFINITE, "g or g_y is not finite at the start.", None)
     target = 0.0 if tol is None else tol * min(1.0, c.min())
-    L, spent, digits, inverse = NO_FACTOR, 0, 0.0, None
+    spent, digits, inverse, kept = 0, 0.0, None, gram.shape[0] > 0
+    L = cholesky_float32(gram, c) if kept else NO_MATRIX
     for k in range(maxiter + 1):
-        if not model.dense and L.shape[0] == 0 and _worth_factoring(model, spent, digits, norm, start, target):
-            L = model.factor_float32(weights, c)
+        if not model.dense and (kept or L.shape[0] == 0) and _worth_factoring(model, spent, digits, norm, start, target, kept):
+            gram, kept = model.gram_float32(weights), False
+            L = cholesky_float32(gram, c)
         if inverse is None or norm > 0.01 * start:  # later the weights hardly change
             inverse = None if model.dense or L.shape[0] else 1.0 / (model.diagonal(weights) + c)
-        factor = _factor(model, weights, c, L, inverse)
+        factor = _factor(model, weights, c, L, gram, inverse)
         if norm <= target or norm == 0.0:
             return _solution(y, norm, k, Status.CONVERGED, "", factor)
         if k == maxiter:
@@ -156,7 +181,7 @@ def _iterate(model, x, y, tol, maxiter):
         if t == 0.0 or _at_rounding(norm, np.linalg.norm(trial[1]), s, y, start):
             if t and np.linalg.norm(trial[1]) < norm:
                 y, (value, r, weights) = y + t * s, trial
-                norm, factor = np.linalg.norm(r), _factor(model, weights, c, L, inverse)
+                norm, factor = np.linalg.norm(r), _factor(model, weights, c, L, gram, inverse)
             return _stalled(y, norm, k, tol, start, c, factor)
         y, before = y + t * s, norm
         value, r, weights = trial
@@ -164,15 +189,15 @@ def _iterate(model, x, y, tol, maxiter):
     return _solution(y, norm, maxiter, Status.LOWER_MAXITER, f"|g_y| = {norm:.1e}.", factor)
 
 
-def _worth_factoring(model, spent, digits, norm, start, target):
-    """The factor costs fewer products than the diagonal preconditioner still needs, and y is near enough for it to serve.
+def _worth_factoring(model, spent, digits, norm, start, target, kept):
+    """The factor costs fewer products than the present preconditioner still needs, and y is near enough for it to serve.
 
-    (For softmax it is exact at y = 0 and later no better than that one, so it is formed first: `factor_first`.)
-    Ahead lie the digits of |r| down to the target (or rounding), and some 12 of the adjoint.
+    (For softmax it is exact at y = 0 and later no better than that one, so it is formed first, `factor_first`, and once.)
+    Ahead lie the digits of |r| down to the target (or rounding), and some 12 of the adjoint. One `kept` from a nearby x is near enough.
     """
     if model.factor_first:
-        return model.factor_cost < np.inf
-    if norm > 0.02 * start or digits < 1.0:
+        return model.factor_cost < np.inf and not kept
+    if not kept and norm > 0.02 * start or digits < 1.0:
         return False
     ahead = 12.0 + np.log10(norm / max(target, 1e-15 * start))
     return ahead * (spent / digits - 0.6) > model.factor_cost
@@ -185,10 +210,10 @@ def _step(factor, r, goal):
     return -factor.solve(r), 0, 0.0
 
 
-def _factor(model, weights, c, L, inverse):
+def _factor(model, weights, c, L, gram, inverse):
     if model.dense:
         return factorize(model.matrix(weights, c))
-    return HessianFactor(weights, c, c if inverse is None else inverse, L, model.threads)
+    return HessianFactor(weights, c, c if inverse is None else inverse, L, gram, model.threads)
 
 
 def _line_search(model, x, y, value, r, s):

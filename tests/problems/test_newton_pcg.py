@@ -99,9 +99,8 @@ def test_hypergradient_equals_the_one_of_generic_solvers(case):
 
 
 def test_the_float32_factor_is_formed_where_it_pays_and_not_elsewhere():
-    mix = np.linalg.qr(np.random.default_rng(1).standard_normal((240, 240)))[0]  # features so mixed that a diagonal helps little
-    problem, x = linear_problem(N=1200, m=240, container=lambda A: A @ mix)
-    model = problem.lower_solver.__self__
+    problem, x = mixed_problem()
+    model = problem.lower_solver.model
     assert rb.solve_lower(problem, x).factor.L.shape == (240, 240)
     easy = rb.solve_lower(problem, np.full(240, 3.0))  # penalties rule: the diagonal preconditioner needs few iterations
     assert easy.success and easy.factor.L.shape == (0, 0) and easy.factor.iterations <= 20
@@ -125,7 +124,7 @@ def test_trouble_has_a_status():
     problem, x = linear_problem()
     overflow = rb.solve_lower(problem, np.full(problem.n, 800.0), y0=np.ones(240))
     assert overflow.status is rb.Status.NONFINITE and not overflow.success
-    model = problem.lower_solver.__self__
+    model = problem.lower_solver.model
     assert newton_pcg.newton_pcg(model, x, np.zeros(240), maxiter=1).status is rb.Status.LOWER_MAXITER
     stalled = rb.solve_lower(problem, x, tol=1e-40)
     assert stalled.status is rb.Status.LOWER_STALLED
@@ -134,12 +133,12 @@ def test_trouble_has_a_status():
 def test_a_gradient_that_contradicts_the_objective_is_not_called_converged():
     problem, x = linear_problem()
 
-    class Contradictory(type(problem.lower_solver.__self__)):
+    class Contradictory(type(problem.lower_solver.model)):
         def evaluate(self, x, y):
             value, gradient, weights = super().evaluate(x, y)
             return value, -gradient, weights
 
-    model = problem.lower_solver.__self__
+    model = problem.lower_solver.model
     wrong = Contradictory(**{f.name: getattr(model, f.name) for f in dataclasses.fields(model)})
     lower = newton_pcg.newton_pcg(wrong, x, np.zeros(240))
     assert lower.status is rb.Status.LOWER_STALLED and lower.residual > 1e-3
@@ -162,13 +161,44 @@ def test_threads_do_not_change_the_digits(monkeypatch):
 
 
 def test_cholesky_float32_mends_an_indefinite_matrix():
-    L = newton_pcg.cholesky_float32(np.array([[1.0, 0.0], [1.0, 1.0 - 1e-7]], np.float32))
+    L = newton_pcg.cholesky_float32(np.array([[0.5, 0.0], [1.0, 0.5 - 1e-7]], np.float32), np.array([0.5, 0.5]))
     assert np.isfinite(L).all() and (np.diag(L) > 0).all() and L[0, 1] == 0.0
     H = np.array([[4.0, 0.0], [2.0, 3.0]], np.float32)  # lower triangle given
-    np.testing.assert_allclose(newton_pcg.cholesky_float32(H), np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]]), rtol=1e-6)
+    np.testing.assert_allclose(newton_pcg.cholesky_float32(H, np.zeros(2)), np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("linear", ["cholesky", "lu", "cg", "minres", "gmres"])
 def test_a_named_linear_method_is_the_one_that_runs(linear):
     problem, x = linear_problem("ridge", m=30)
     assert rb.hypergradient(problem, x, linear=linear).linear.method == linear
+
+
+def mixed_problem():
+    """Features so mixed that a diagonal preconditioner helps little."""
+    mix = np.linalg.qr(np.random.default_rng(1).standard_normal((240, 240)))[0]
+    return linear_problem(N=1200, m=240, container=lambda A: A @ mix)
+
+
+@pytest.mark.parametrize("make", [mixed_problem, softmax_problem])
+def test_a_solve_that_resumes_uses_the_factor_of_the_nearby_point(make, monkeypatch):
+    problem, x = make()
+    near, formed = rb.solve_lower(problem, x), []
+    form = type(problem.lower_solver.model).gram_float32
+    monkeypatch.setattr(type(problem.lower_solver.model), "gram_float32", lambda *a: formed.append(1) or form(*a))
+    there = x + 0.01 * np.cos(np.arange(problem.n))
+    fresh, warm = rb.solve_lower(problem, there, y0=near.y), rb.solve_lower(problem, there, y0=near)
+    assert len(formed) == 1 and fresh.success and warm.success, "only the solve without a factor at hand forms one"
+    np.testing.assert_allclose(warm.y, fresh.y, rtol=0, atol=1e-12 * np.linalg.norm(fresh.y))
+    assert warm.factor.iterations <= 3 * fresh.factor.iterations + 20
+    gradients = [rb.hypergradient(problem, there, y0=start).gradient for start in (near.y, near)]
+    np.testing.assert_allclose(*gradients, rtol=0, atol=1e-11 * np.linalg.norm(gradients[0]))
+
+
+def test_a_factor_from_far_away_is_formed_anew(monkeypatch):
+    problem, x = mixed_problem()
+    far, formed = rb.solve_lower(problem, x), []
+    far = dataclasses.replace(far, factor=dataclasses.replace(far.factor, gram=np.eye(240, dtype=np.float32)))  # of another Hessian
+    form = type(problem.lower_solver.model).gram_float32
+    monkeypatch.setattr(type(problem.lower_solver.model), "gram_float32", lambda *a: formed.append(1) or form(*a))
+    lower = rb.solve_lower(problem, x - 1.0, y0=far)
+    assert lower.success and len(formed) == 1
