@@ -27,7 +27,6 @@ class Status(str, enum.Enum):
 
     CONVERGED = "converged", "Every solve met its tolerance."
     CERTIFIED = "certified", "Every solve met its tolerance, and a rigorous bound (or the active-set certificate) holds."
-    STATIONARY = "stationary", "A stationary point in the generalised (Clarke) sense; the gradient is not unique there."
     LOWER_MAXITER = (
         "lower_maxiter",
         "The lower solve stopped at its iteration limit; raise maxiter, or pass a better y0.",

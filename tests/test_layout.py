@@ -80,3 +80,10 @@ def test_kernels_are_numba_only():
                 assert (node.level and node.module) or node.module.split(".")[0] in ("numba", "math", "__future__"), path.name
             elif isinstance(node, ast.Import):
                 assert all(a.name.split(".")[0] in ("numpy", "numba", "math") for a in node.names), path.name
+
+
+def test_every_status_is_given_somewhere():
+    from refbilevel.results import Status
+
+    given = {node.attr for path, _, _ in modules() for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert {s.name for s in Status} <= given
