@@ -200,11 +200,14 @@ def asymptotic(verdicts):
 
 
 def main(count=10_000):
+    """`count` stopped runs and half as many QPs solved by the library; returns how many bounds were violated or active sets wrong."""
     verdicts = list(run(count))
     over = [v.bound / v.error for v in verdicts if np.isfinite(v.bound) and v.error > 0]
     ratios = asymptotic([v for v in verdicts if v.family != "qp"])
     print(table(verdicts))
-    print(f"\n{len(verdicts)} runs, {len(over)} bounds, {sum(v.violated for v in verdicts)} violated, median overestimate {np.median(over):.2f}")
+    violated, wrong = sum(v.violated for v in verdicts), sum(v.wrong for v in verdicts)
+    print(f"\n{len(verdicts)} runs, {len(over)} bounds, {violated} violated, median overestimate {np.median(over):.2f}")
+    print(f"{sum(v.certified for v in verdicts)} active sets certified, {wrong} wrong")
     print(f"estimate within 5 % of the error in {np.mean(np.abs(np.array(ratios) - 1) <= 0.05):.2%} of {len(ratios)} runs with |g_y| <= 1e-3")
     margins = defaultdict(list)
     for margin, verdict in run_margins(count // 2):
@@ -212,7 +215,12 @@ def main(count=10_000):
     print(f"\n{'margin':>8} {'QPs':>6} {'certified':>9} {'wrong':>6}")
     for margin, group in sorted(margins.items(), reverse=True):
         print(f"{margin:8.0e} {len(group):6d} {np.mean([v.certified for v in group]):9.1%} {sum(v.wrong for v in group):6d}")
+    violated += sum(v.violated for group in margins.values() for v in group)
+    wrong += sum(v.wrong for group in margins.values() for v in group)
+    solved = sum(len(group) for group in margins.values())
+    print(f"\n{solved} QPs solved; in all {violated} bounds violated, {wrong} active sets wrong")
+    return violated + wrong
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    sys.exit(bool(main(*map(int, sys.argv[1:]))))
