@@ -111,3 +111,34 @@ def test_coupling_constraints_through_the_solution_map():
     assert result.y[0] + result.y[1] == pytest.approx(s, abs=1e-8)
     with pytest.raises(ArgumentError, match="slsqp"):
         rb.minimize(coupled, np.zeros(3), method="lbfgs")
+
+
+def entropy():
+    """g = sum y log y - y'(1 + Bx), defined for y > 0 alone: y* = exp(Bx); F = |y - d|^2/2 has its minimum where Bx = log d."""
+    B, d = np.array([[1.0, 0.5], [-0.3, 0.8]]), np.array([2.0, 0.5])
+    problem = rb.BilevelProblem(
+        n=2, m=2, f=lambda x, y: 0.5 * (y - d) @ (y - d), f_x=lambda x, y: np.zeros(2), f_y=lambda x, y: y - d,
+        g=lambda x, y: y @ np.log(y) - y @ (1 + B @ x), g_x=lambda x, y: -B.T @ y, g_y=lambda x, y: np.log(y) - B @ x,
+        g_yy=lambda x, y: np.diag(1 / y), g_xy=lambda x, y: -B.T,
+    )  # fmt: skip
+    return problem, np.linalg.solve(B, np.log(d))
+
+
+@pytest.mark.parametrize("method", ["auto", "hoag", "f2sa"])
+@pytest.mark.parametrize("given", [np.ones(2), rb.LowerSolution(y=np.array([2.0, 1.0]))])
+def test_a_lower_level_that_is_not_defined_at_zero_is_started_elsewhere(method, given):
+    problem, optimum = entropy()
+    loose = 1e-2 if method == "f2sa" else 1e-6  # its penalty weight is finite
+    with np.errstate(all="ignore"):
+        refused = rb.minimize(problem, [0.1, 0.1], method)
+        result = rb.minimize(problem, [0.1, 0.1], method, y0=given)
+        several = rb.minimize(problem, [0.1, 0.1], method, y0=given, starts=2, bounds=(-3, 3))
+    assert refused.status is (rb.Status.DIVERGED if method == "f2sa" else rb.Status.NONFINITE), refused.message
+    assert method == "f2sa" or result.success and several.success, result.message
+    np.testing.assert_allclose(result.x, optimum, atol=loose)
+    np.testing.assert_allclose(several.x, optimum, atol=loose)
+
+
+def test_a_start_of_the_wrong_length_is_refused():
+    with pytest.raises(ShapeError, match="y0"):
+        rb.minimize(entropy()[0], [0.1, 0.1], y0=[1.0])

@@ -55,12 +55,13 @@ def _run(objective, x0, *, tol=1e-8, maxiter=500, memory=20):
 
 
 def _size(objective, x0):
-    """|g_y(x0, 0)|, which tolerances are fractions of; zero where the lower level is not smooth and is solved to rounding."""
+    """|g_y(x0, 0)|, or near the start where g has no gradient at zero, which tolerances are fractions of; zero where the lower level is not smooth and is solved to rounding."""
     problem = objective.problem
     if kind(problem) != "smooth" or problem.g_y is None:
         return 0.0
-    size = float(np.linalg.norm(problem.g_y(x0, np.zeros(problem.m))))
-    return size if np.isfinite(size) else 0.0
+    with np.errstate(all="ignore"):
+        sizes = [float(np.linalg.norm(problem.g_y(x0, y))) for y in (np.zeros(problem.m), objective.start + 1.0)]
+    return next((size for size in sizes if np.isfinite(size)), 0.0)
 
 
 def _polish(objective, x, tol, iterations=60):

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from ..driver import kind
+from ..driver import NO_ANSWER, kind
 from ..errors import ArgumentError, StatusError, unknown
+from ..lower.solve import start_of
 from ..problem import _bounds, as_vector
 from ..results import Status
 from ..threads import owner_for
@@ -36,10 +37,11 @@ class Plan:
     estimator: str
     estimator_options: dict | None
     options: dict
+    y0: object = None
 
 
 def minimize(
-    problem, x0=None, method="auto", *, bounds=None, tol=1e-8, maxiter=500, starts=None, restarts=None, rng=0, callback=None, progress=False, checkpoint=None,
+    problem, x0=None, method="auto", *, y0=None, bounds=None, tol=1e-8, maxiter=500, starts=None, restarts=None, rng=0, callback=None, progress=False, checkpoint=None,
     estimator="auto", estimator_options=None, strict=False, **options,
 ):  # fmt: skip
     """Minimise F(x) = f(x, y*(x)) over the bounds and the upper constraints.
@@ -51,6 +53,9 @@ def minimize(
         The first start; drawn like the others where it is left out.
     method : str
         A name of `refbilevel.outer.METHODS`; "auto" chooses by structure and says why in `message`.
+    y0 : (m,) array_like or LowerSolution, optional
+        Where the first lower solve of each start begins, and single-loop methods their y; zeros by default. Needed where g is not
+        defined at zero.
     bounds : (lo, hi), optional
         Overrides the problem's own.
     tol : float
@@ -90,6 +95,7 @@ def minimize(
         For arguments that cannot be used.
     """
     x0 = None if x0 is None else as_vector(x0, problem.n, "x0")
+    start_of(y0, problem.m)
     bounds = _bounds(bounds, problem.n) if bounds is not None else problem.bounds
     if not (isinstance(tol, (int, float, np.number)) and tol > 0):
         raise ArgumentError(f"tol must be a positive number, got {tol!r}")
@@ -98,7 +104,7 @@ def minimize(
     _check(problem, name, options)
     if "rng" in METHODS[name].options:
         options["rng"] = rng
-    plan = Plan(problem, name, why, bounds, tol, maxiter, estimator, estimator_options, options)
+    plan = Plan(problem, name, why, bounds, tol, maxiter, estimator, estimator_options, options, y0)
     points = multistart.start_points(problem, count if x0 is None else count - 1, np.random.default_rng(rng), bounds)
     points = [*([] if x0 is None else [x0]), *points]
     kept = None if checkpoint is None else Checkpoint(checkpoint, problem, name, points)
@@ -142,7 +148,7 @@ def _check(problem, name, options):
 
 def _from(plan, x0, callback):
     """One start: the method, then under "auto" those that follow where it stops short; the best of what they found."""
-    objective = Objective(plan.problem, plan.estimator, plan.estimator_options, plan.bounds, callback)
+    objective = Objective(plan.problem, plan.estimator, plan.estimator_options, plan.bounds, callback, y0=plan.y0)
     best = _stage(plan, objective, plan.method, objective.project(x0), plan.options)
     if not plan.why:
         return best
@@ -214,8 +220,8 @@ def _verdict(method, outcome, h, norm, tol, check, chosen):
         detail = f"{detail or 'Clarke stationary.'} {h.detail}".strip()
     elif method.joint and status.success:
         detail = f"{detail} y is one of several lower solutions, the best for the upper level." if chosen else detail
-    elif (status.success or status is Status.STALLED and h.status is Status.DEGENERATE) and not h.success:
-        status, detail = h.status, h.detail  # at a kink the lower level's status is the reason why nothing more was gained
+    elif (status.success or status is Status.STALLED and h.status in (Status.DEGENERATE, *NO_ANSWER)) and not h.success:
+        status, detail = h.status, h.detail  # at a kink, or without a lower solution, that is the reason why nothing more was gained
     if status.success and not check.accepted:
         status, detail = Status.INACCURATE, f"{detail} {check.detail}".strip()
     elif not check.accepted and status is not Status.STOPPED:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..driver import NO_ANSWER, hypergradient, kind
-from ..lower.solve import solve_lower
+from ..lower.solve import solve_lower, start_of
 from ..results import Status
 
 
@@ -38,12 +38,12 @@ class Iterate:
 class Objective:
     """F and its hypergradient for an outer method; `history` holds one Iterate an accepted step."""
 
-    def __init__(self, problem, estimator="auto", options=None, bounds=None, callback=None, tolerance=None):
+    def __init__(self, problem, estimator="auto", options=None, bounds=None, callback=None, tolerance=None, y0=None):
         self.problem, self.estimator, self.options = problem, estimator, dict(options or {})
         n = problem.n
         self.lo, self.hi = bounds if bounds is not None else (np.full(n, -np.inf), np.full(n, np.inf))
         self.callback, self.tolerance, self.rtol = callback, tolerance, None
-        self.history, self.counts, self.lower = [], Counter(), None
+        self.history, self.counts, self.lower, self.start = [], Counter(), y0, start_of(y0, problem.m)[0]
         self._last, self._warm = None, {}
         self._implicit = estimator in ("auto", "implicit") and kind(problem) == "smooth"
 

@@ -29,13 +29,13 @@ STEPS = ("step_x", "step_y", "step_penalty", "rate_x", "rate_y")
 
 
 def run(objective, x0, move, *, tol, maxiter, inner, prepare=None, **state):
-    """Iterate `move` from x0 and the y at hand; `prepare(problem, s)` may add to the state. Returns the Outcome."""
+    """Iterate `move` from x0 and the y to start from; `prepare(problem, s)` may add to the state. Returns the Outcome."""
     if inner < 1:
         raise ArgumentError(f"inner must be at least 1, got {inner}")
     problem, counts = counted(objective.problem)
     problem.needs("f_x", "f_y", "g_y", purpose="a single-loop method")
     first = objective.record(x0)
-    s = SimpleNamespace(x=x0.copy(), y=np.zeros(problem.m), project=objective.project, **state)
+    s = SimpleNamespace(x=x0.copy(), y=objective.start.copy(), project=objective.project, **state)
     if prepare is not None:
         prepare(problem, s)
     k, still, now, shortened = 0, 0, first, 0

@@ -16,6 +16,8 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..kernels import finite_sum as kernels
+from ..problems.design import threads_for
+from ..problems.finite_sum import QUADRATIC
 from ..results import Status
 from .protocol import OuterMethod, Outcome
 from .single_loop import outer_curvature
@@ -29,7 +31,7 @@ class _State:
         if not hasattr(problem, "terms"):
             raise ArgumentError("the stochastic methods need a finite sum: build the problem with problems.finite_sum_quadratic or finite_sum_logistic")
         self.problem, self.lo, self.hi = problem, objective.lo, objective.hi
-        self.x, self.y, self.v = x0.copy(), np.zeros(problem.m), np.zeros(problem.m)
+        self.x, self.y, self.v = x0.copy(), objective.start.copy(), np.zeros(problem.m)
         self.rng, self.batch, self.k = np.random.default_rng(rng), batch, 0
         self.step_y = 1.0 / _largest(problem) if step_y is None else step_y
         self.step_x = 0.1 / outer_curvature(objective, x0) if step_x is None else step_x
@@ -37,6 +39,12 @@ class _State:
     @property
     def data(self):
         return (self.problem.kind, *self.problem.terms, self.x, self.y, self.v, self.lo, self.hi)
+
+    @property
+    def threads(self):
+        """As many as one step's entries are worth."""
+        A, B = self.problem.terms[:2]
+        return threads_for(self.batch * (A[0].size + B[0].size if self.problem.kind == QUADRATIC else A.shape[2]))
 
     def draw(self, which, rows):
         return self.rng.integers(self.problem.sizes[which], size=(rows, self.batch))
@@ -64,7 +72,7 @@ def _iterate(objective, x0, move, tol, maxiter, state):
 
 def _soba(objective, x0, *, tol=1e-8, maxiter=500, inner=1000, batch=16, step_x=None, step_y=None, power=0.5, rng=0):
     def move(s):
-        kernels.soba(*s.data, s.draw(0, inner), s.draw(1, inner), s.step_y, s.step_x, power, s.k)
+        kernels.soba(*s.data, s.draw(0, inner), s.draw(1, inner), s.step_y, s.step_x, power, s.k, s.threads)
         s.k += inner
 
     return _iterate(objective, x0, move, tol, maxiter, _State(objective, x0, step_x, step_y, rng, batch))
@@ -77,7 +85,7 @@ def _saba(objective, x0, *, tol=1e-8, maxiter=500, inner=1000, batch=16, step_x=
     means = kernels.saba_memory(s.problem.kind, *s.problem.terms, s.x, s.y, s.v, M_in, M_out)
 
     def move(s):
-        kernels.saba(*s.data, s.draw(0, inner), s.draw(1, inner), s.step_y / 3, s.step_x / 3, M_in, M_out, *means)
+        kernels.saba(*s.data, s.draw(0, inner), s.draw(1, inner), s.step_y / 3, s.step_x / 3, M_in, M_out, *means, s.threads)
 
     return _iterate(objective, x0, move, tol, maxiter, s)
 
@@ -87,7 +95,7 @@ def _fsla(objective, x0, *, tol=1e-8, maxiter=500, inner=1000, batch=16, step_x=
     momentum, before = np.zeros(s.problem.n), np.concatenate([s.x, s.y, s.v])
 
     def move(s):
-        kernels.fsla(*s.data, s.draw(0, inner), s.draw(1, inner), s.step_y, s.step_x, power, s.k, eta, momentum, before)
+        kernels.fsla(*s.data, s.draw(0, inner), s.draw(1, inner), s.step_y, s.step_x, power, s.k, eta, momentum, before, s.threads)
         s.k += inner
 
     return _iterate(objective, x0, move, tol, maxiter, s)
@@ -95,7 +103,7 @@ def _fsla(objective, x0, *, tol=1e-8, maxiter=500, inner=1000, batch=16, step_x=
 
 def _stocbio(objective, x0, *, tol=1e-8, maxiter=500, inner=100, batch=16, step_x=None, step_y=None, T=10, S=20, rng=0):
     def move(s):
-        kernels.stocbio(*s.data, s.draw(0, inner * (T + S + 1)), s.draw(1, inner), s.step_y, s.step_x, T, S)
+        kernels.stocbio(*s.data, s.draw(0, inner * (T + S + 1)), s.draw(1, inner), s.step_y, s.step_x, T, S, s.threads)
 
     return _iterate(objective, x0, move, tol, maxiter, _State(objective, x0, step_x, step_y, rng, batch))
 
@@ -103,7 +111,7 @@ def _stocbio(objective, x0, *, tol=1e-8, maxiter=500, inner=100, batch=16, step_
 def _ttsa(objective, x0, *, tol=1e-8, maxiter=500, inner=200, batch=16, step_x=None, step_y=None, N=20, rng=0):
     def move(s):
         counts = s.rng.integers(N, size=inner)
-        kernels.ttsa(*s.data, s.draw(0, inner * (N + 1)), s.draw(1, inner), counts, N, s.step_y, s.step_x, s.k)
+        kernels.ttsa(*s.data, s.draw(0, inner * (N + 1)), s.draw(1, inner), counts, N, s.step_y, s.step_x, s.k, s.threads)
         s.k += inner
 
     return _iterate(objective, x0, move, tol, maxiter, _State(objective, x0, step_x, step_y, rng, batch))
