@@ -66,7 +66,8 @@ def __getattr__(name):
     if name in _MODULES:
         return _import_module(f"refbilevel.{name}")
     if name in _PUBLIC:
-        return getattr(_import_module(f"refbilevel.{_PUBLIC[name]}"), name)
+        found = globals()[name] = getattr(_import_module(f"refbilevel.{_PUBLIC[name]}"), name)  # asked for once
+        return found
     raise AttributeError(f"module 'refbilevel' has no attribute {name!r}")
 
 

@@ -15,7 +15,7 @@ from .accuracy import check_accuracy, to_accuracy
 from .errors import ArgumentError, BilevelError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
-from .linear.operators import length, not_a_hessian
+from .linear.operators import all_finite, length, not_a_hessian
 from .lower.solve import check_tolerances, solve_view, start_of
 from .problem import as_vector, counted, forget_answers, keep_answers, narrow
 from .results import Hypergradient, LowerSolution, Status
@@ -231,14 +231,14 @@ def _referee(view, x, lower, estimator, estimate):
     """Under constraints, the KKT estimate that an estimator of another kind is measured against; it also knows where F has a kink."""
     if kind(view) != "constrained" or estimator.name == "kkt" or not view.has(*ESTIMATORS["kkt"].requires):
         return None
-    if not lower.success or not np.isfinite(estimate.gradient).all():
+    if not lower.success or not all_finite(estimate.gradient):
         return None
     return ESTIMATORS["kkt"].compute(view, x, lower)
 
 
 def _met_nan(view, direct, error, *compared):
     """A finite gradient whose direct term is not, or whose comparison with a better one is NaN: an oracle failed on the way."""
-    return (view.f_x is not None and not np.isfinite(direct).all()) or (math.isnan(error) and any(c is not None for c in compared))
+    return (view.f_x is not None and not all_finite(direct)) or (math.isnan(error) and any(c is not None for c in compared))
 
 
 def _error(gradient, estimate, refined, referee):
@@ -275,7 +275,7 @@ def _measured(lower, newton):
 
 def _newton(view, x, lower, estimate, options):
     """The Newton-corrected implicit gradient, where the oracles for it are there."""
-    if kind(view) != "smooth" or not view.has("f_x", "f_y", "g_y", "g_yy", "g_xy") or not np.isfinite(estimate.gradient).all():
+    if kind(view) != "smooth" or not view.has("f_x", "f_y", "g_y", "g_yy", "g_xy") or not all_finite(estimate.gradient):
         return None
     if estimate.status in (Status.UNDEFINED, Status.MINIMUM_NORM, Status.NOT_A_MINIMUM):
         return None
@@ -299,14 +299,14 @@ def _digits(view, x, lower, estimate, newton, direct):
 def _status(lower, estimate, gradient, newton):
     """The first trouble met, in the order of the computation."""
     details = [d for d in (lower.detail, estimate.detail) if d]
-    if not np.isfinite(gradient).all():
+    if not all_finite(gradient):
         return Status.NONFINITE, " ".join(details)
     for status in (lower.status, estimate.status):
         if not status.success:
             return status, " ".join(details)
     if newton is not None and newton.linear.negative and estimate.linear is None:
         return Status.NOT_A_MINIMUM, " ".join(details)
-    if newton is not None and not np.isfinite(newton.gradient).all():
+    if newton is not None and not all_finite(newton.gradient):
         return Status.ILL_CONDITIONED, " ".join([*details, "g_yy is singular at y, which this method does not see."])
     if newton is not None and (defect := not_a_hessian(None, getattr(newton.linear.factor, "asymmetry", 0.0))):
         return Status.NONSYMMETRIC, defect

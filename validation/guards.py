@@ -97,7 +97,7 @@ GUARDS = (
     guard(28, ("derivatives:_hint", "if isinstance(D, np.ndarray):", "if False:")),
     guard(29, ("derivatives:_operator_notes", 'raise ArgumentError(f"{name} is not a linear', 'notes.append(f"{name} is not a linear')),
     guard(30, (VECTOR, "if not np.isfinite(array).all():", "if False:")),
-    guard(31, ("driver:_status", "if not np.isfinite(gradient).all():", "if False:")),
+    guard(31, ("driver:_status", "if not all_finite(gradient):", "if False:")),
     guard(31, ("driver:_assemble", "if status is Status.NONFINITE:", "if False:")),
     guard(32, ("lower.newton:_line_search", "if decrease <= 1e-4 * t * slope and decrease < 0:", "if True:")),
     guard(33, ("problems.newton_pcg:_iterate", "if not np.isfinite(c).all():", "if False:")),

@@ -28,10 +28,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg.lapack import dlange, dpotrf
+from scipy.linalg.lapack import dpotrf
 from scipy.sparse.linalg import LinearOperator
 
-from ..linear.operators import all_finite, frobenius, length, norm_1
+from ..linear.operators import all_finite, frobenius, length, longest_column, norm_1
 
 U = 2.0**-53
 ROUNDING = 8.0
@@ -106,12 +106,12 @@ def error_bound(problem, x, gradient, candidates, factor=None):
     remainder, there and as far as the matrices go, is not improved on at the next.
     """
     known = constants_at(problem, x)
-    if not all(math.isfinite(known.get(name, math.nan)) for name in LIPSCHITZ) or not np.isfinite(gradient).all():
+    if not all(math.isfinite(known.get(name, math.nan)) for name in LIPSCHITZ) or not all_finite(gradient):
         return np.nan
     matrices, best = None, math.inf
     with np.errstate(all="ignore"):
         for y, v in candidates:
-            if v is not None and np.isfinite(v).all():
+            if v is not None and all_finite(v):
                 matrices = matrices or _measured(problem, x, y, known, factor)
                 bound, gap = _at(problem, x, gradient, y, v, known, matrices)
                 best = bound if bound < best else best
@@ -158,14 +158,14 @@ def smallest_eigenvalue(H, factor=None):
     H = _dense(H)
     if H is None or not all_finite(H):
         return None
-    twice, rounding = H + H.T, 4 * len(H) * U * frobenius(H)
+    rounding = 4 * len(H) * U * frobenius(H)
     if len(H) > DIRECT and getattr(factor, "method", None) == "cholesky":
         s = 0.6 / _inverse_norm(factor)
-        shifted = twice.copy()
+        shifted = H + H.T
         shifted.reshape(-1)[:: len(H) + 1] -= 2 * s
         if dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1] == 0:
             return s - math.sqrt(len(H)) * rounding  # at least (m + 2) u tr(H)
-    return float(np.linalg.eigvalsh(0.5 * twice)[0] - rounding)
+    return float(np.linalg.eigvalsh(0.5 * (H + H.T))[0] - rounding)
 
 
 def _inverse_norm(factor, steps=4):
@@ -194,7 +194,7 @@ def norm_2(A):
         above = frobenius(A)
     else:
         above = min(product_norm(A), frobenius(A))
-        if max(A.shape) <= SPECTRUM_LIMIT and above > (1 + 1e-9) * dlange("M", A.T):  # not so for a diagonal
+        if max(A.shape) <= SPECTRUM_LIMIT and above > (1 + 1e-9) * longest_column(A):  # not so for a diagonal
             above = np.linalg.norm(A, 2)
     return float(above) * (1 + 1e-12)
 
@@ -205,8 +205,8 @@ def product_norm(A):
 
 
 def upper_norm(H, known):
-    """|H| for the rounding terms, where an estimate serves: known["L"], or sqrt(|H|_1 |H|_inf), or a product with a generic vector."""
+    """|H| for the rounding terms, where an estimate serves: |H|_1 >= |H|, or known["L"] and a product with a generic vector."""
     if not isinstance(H, LinearOperator):
-        return product_norm(H)
+        return norm_1(H)
     u = np.cos(np.arange(1.0, H.shape[0] + 1))
     return max(known.get("L", 0.0), 10 * float(np.linalg.norm(H @ u) / np.linalg.norm(u)))

@@ -18,6 +18,8 @@ from ..linear.operators import frobenius, length
 from ..problem import keep_answers
 
 DIGITS = 15.95  # -log10 of the rounding unit 2^-53
+#: relative residual of the Newton step: y+ is to be quadratically better than y, not exact
+STEP = 1e-12
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class NewtonDifference:
 def newton_difference(problem, x, y, linear="auto", factor=None):
     """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
     H, g_y = problem.g_yy(x, y), problem.g_y(x, y)
-    step = solve(H, g_y, linear, factor=factor)
+    step = solve(H, g_y, linear, rtol=STEP, factor=factor)
     scale = norm(H, symmetric=True) * (1 + length(y))
     y = y - step.x
     keep_answers(problem, x, y)

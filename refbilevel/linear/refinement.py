@@ -29,7 +29,7 @@ class Task:
     def __init__(self, A, B, X0, rtol, maxiter, preconditioner):
         self.A, self.B, self.X0, self.rtol, self.maxiter = Watched(A), B, X0, rtol, maxiter
         self.preconditioner = preconditioner
-        self.norms = np.array([length(B[:, 0])]) if B.shape[1] == 1 else np.linalg.norm(B, axis=0)
+        self.norms = np.linalg.norm(B, axis=0) if B.shape[1] != 1 else np.array((length(B[:, 0]),))
 
 
 def refine(task, correct, watch=lambda: False):
@@ -60,7 +60,7 @@ def refine_column(task, solve):
     |A x| >= |b| - |b - A x| puts |A| on record.
     """
     A, b, size = task.A, task.B[:, 0], float(task.norms[0])
-    x, r, norm, reach = np.zeros_like(b), b, size, 0.0
+    x, r, norm, reach = np.zeros(b.size), b, size, 0.0
     if task.X0 is not None:
         x = task.X0[:, 0]
         r = b - A.times(x)

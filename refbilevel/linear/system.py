@@ -58,7 +58,7 @@ def solve(A, b, method="auto", *, rtol=None, maxiter=None, x0=None, precondition
         method_named(method)
     A = checked(A)
     b, columns = _right_hand_side(b, A.shape[0])
-    x0 = _start(x0, b)
+    x0 = None if x0 is None else _start(x0, b)
     rtol, maxiter = _limits(rtol, maxiter, A.shape[0])
     task = Task(A, columns, x0, rtol, maxiter, preconditioner)
     try:
@@ -207,8 +207,6 @@ def _right_hand_side(b, size):
 
 
 def _start(x0, b):
-    if x0 is None:
-        return None
     x0 = np.asarray(x0, np.float64)
     if x0.shape != b.shape:
         raise ShapeError(f"x0 must have the shape of b, {b.shape}, got {x0.shape}")
