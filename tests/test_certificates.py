@@ -25,6 +25,18 @@ def test_no_bound_is_violated_and_few_overestimate():
     assert len(over) > 75 and np.median(over) < 20
 
 
+def test_a_campaign_of_so_many_bounds_has_so_many():
+    verdicts = list(campaign.run_until_bounds(20, seed=1, families=("qp",)))
+    assert sum(np.isfinite(v.bound) for v in verdicts) == 20 < len(verdicts) and np.isfinite(verdicts[-1].bound)
+
+
+def test_a_violated_bound_and_a_wrong_active_set_fail_the_campaign(monkeypatch, capsys):
+    assert campaign.main(24) == 0
+    monkeypatch.setattr(campaign.Verdict, "violated", property(lambda v: v.family == "logistic"))
+    assert campaign.main(24) > 0
+    assert "0 violated" not in capsys.readouterr().out.split("QPs solved")[1]
+
+
 def test_the_estimate_is_within_five_percent():
     ratios = campaign.asymptotic(v for v in campaign.run(72, seed=2, families=("quadratic", "logistic")))
     assert len(ratios) > 20
@@ -33,7 +45,7 @@ def test_the_estimate_is_within_five_percent():
 
 @pytest.mark.long
 def test_no_bound_is_violated_in_ten_thousand_problems():
-    verdicts = list(campaign.run(10_000, seed=3))
+    verdicts = list(campaign.run_until_bounds(10_000, seed=3))
     assert not violated(verdicts)
     assert not any(v.wrong for _, v in campaign.run_margins(5_000, seed=3))
 
