@@ -7,11 +7,12 @@ kind 1, logistic:  inner A = (1, N, m) rows a_i, b = (1, N) labels, g_i = log(1 
                    outer P = (1, M, m), p = (1, M), f_j the same loss without penalty.
 
 Every method updates x (n,), y (m,), v (m,) in place; v tends to g_yy^{-1} f_y. Indices are drawn by the caller: rows of
-`inner` and `outer` index arrays (K, batch). Steps are step / (k0 + k + 1)^power.
+`inner` and `outer` index arrays (K, batch). Steps are step / (k0 + k + 1)^power. The terms of a batch are computed in parallel, each into
+a row of its own, by `threads` threads, and summed in order: the digits do not depend on their number.
 """
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 
 from .glm import FAST
 
@@ -84,34 +85,50 @@ def outer_terms(kind, P, Q, R, p, r, j, x, y, f_y, f_x):
         f_x[a] = 0.0
 
 
-@njit(cache=True)
-def batch_inner(kind, A, B, b, batch, x, y, v, g_y, Hv, Jv, work):
-    """Means of inner_terms over a batch of indices, in place; work (3, max(m, n))."""
-    m, n = y.shape[0], x.shape[0]
-    g_y[:] = 0.0
-    Hv[:] = 0.0
-    Jv[:] = 0.0
-    for i in batch:
-        inner_terms(kind, A, B, b, i, x, y, v, work[0, :m], work[1, :m], work[2, :n])
-        for a in range(m):
-            g_y[a] += work[0, a] / batch.shape[0]
-            Hv[a] += work[1, a] / batch.shape[0]
-        for c in range(n):
-            Jv[c] += work[2, c] / batch.shape[0]
+@njit(cache=True, parallel=True)
+def inner_rows(kind, A, B, b, batch, x, y, v, rows, threads):
+    """inner_terms of each index of a batch (K,) as rows (K, 2m + n) = (g_y, g_yy v, g_xy v), in place."""
+    m, K = y.shape[0], batch.shape[0]
+    if threads == 1:
+        for a in range(K):
+            inner_terms(kind, A, B, b, batch[a], x, y, v, rows[a, :m], rows[a, m : 2 * m], rows[a, 2 * m :])
+        return
+    for t in prange(threads):
+        for a in range(t * K // threads, (t + 1) * K // threads):
+            inner_terms(kind, A, B, b, batch[a], x, y, v, rows[a, :m], rows[a, m : 2 * m], rows[a, 2 * m :])
+
+
+@njit(cache=True, parallel=True)
+def outer_rows(kind, P, Q, R, p, r, batch, x, y, rows, threads):
+    """outer_terms of each index of a batch (K,) as rows (K, m + n) = (f_y, f_x), in place."""
+    m, K = y.shape[0], batch.shape[0]
+    if threads == 1:
+        for a in range(K):
+            outer_terms(kind, P, Q, R, p, r, batch[a], x, y, rows[a, :m], rows[a, m:])
+        return
+    for t in prange(threads):
+        for a in range(t * K // threads, (t + 1) * K // threads):
+            outer_terms(kind, P, Q, R, p, r, batch[a], x, y, rows[a, :m], rows[a, m:])
 
 
 @njit(cache=True)
-def batch_outer(kind, P, Q, R, p, r, batch, x, y, f_y, f_x, work):
-    """Means of outer_terms over a batch of indices, in place; work (3, max(m, n))."""
-    m, n = y.shape[0], x.shape[0]
-    f_y[:] = 0.0
-    f_x[:] = 0.0
-    for j in batch:
-        outer_terms(kind, P, Q, R, p, r, j, x, y, work[0, :m], work[1, :n])
-        for a in range(m):
-            f_y[a] += work[0, a] / batch.shape[0]
-        for c in range(n):
-            f_x[c] += work[1, c] / batch.shape[0]
+def batch_inner(kind, A, B, b, batch, x, y, v, g_y, Hv, Jv, threads):
+    """Means of inner_terms over a batch of indices, in place."""
+    m, K = y.shape[0], batch.shape[0]
+    rows = np.empty((K, 2 * m + x.shape[0]))
+    inner_rows(kind, A, B, b, batch, x, y, v, rows, threads)
+    mean = rows.sum(axis=0) / K
+    g_y[:], Hv[:], Jv[:] = mean[:m], mean[m : 2 * m], mean[2 * m :]
+
+
+@njit(cache=True)
+def batch_outer(kind, P, Q, R, p, r, batch, x, y, f_y, f_x, threads):
+    """Means of outer_terms over a batch of indices, in place."""
+    m, K = y.shape[0], batch.shape[0]
+    rows = np.empty((K, m + x.shape[0]))
+    outer_rows(kind, P, Q, R, p, r, batch, x, y, rows, threads)
+    mean = rows.sum(axis=0) / K
+    f_y[:], f_x[:] = mean[:m], mean[m:]
 
 
 @njit(cache=True)
@@ -122,13 +139,13 @@ def project(x, lo, hi):
 
 
 @njit(cache=True)
-def soba(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, power, k0):
+def soba(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, power, k0, threads):
     """D_y = g_y, D_v = g_yy v - f_y, D_x = f_x - g_xy v at one point, all moved at once (SOBA)."""
     m, n = y.shape[0], x.shape[0]
-    g_y, Hv, Jv, f_y, f_x, work = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n), np.zeros((3, max(m, n)))
+    g_y, Hv, Jv, f_y, f_x = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n)
     for k in range(inner.shape[0]):
-        batch_inner(kind, A, B, b, inner[k], x, y, v, g_y, Hv, Jv, work)
-        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, work)
+        batch_inner(kind, A, B, b, inner[k], x, y, v, g_y, Hv, Jv, threads)
+        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, threads)
         decay = (k0 + k + 1.0) ** power
         for a in range(m):
             y[a] -= step_y / decay * g_y[a]
@@ -139,30 +156,32 @@ def soba(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, st
 
 
 @njit(cache=True)
-def saba(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, M_in, M_out, mean_in, mean_out):
+def saga(batch, rows, memory, mean, d):
+    """d = mean + the batch's mean of rows - memory[batch]; then memory[batch] = rows and `mean` again its mean, in place.
+
+    An index that comes twice changes the memory once, and counts as no change the second time.
+    """
+    d[:] = mean
+    for a in range(batch.shape[0]):
+        old = memory[batch[a]]
+        for c in range(d.shape[0]):
+            change = rows[a, c] - old[c]
+            d[c] += change / batch.shape[0]
+            mean[c] += change / memory.shape[0]
+            old[c] = rows[a, c]
+
+
+@njit(cache=True)
+def saba(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, M_in, M_out, mean_in, mean_out, threads):
     """SOBA with SAGA memories M_in (N, 2m + n), M_out (M, m + n) and their means, in place: direction = new - old + mean (SABA)."""
     m, n = y.shape[0], x.shape[0]
-    N, M = M_in.shape[0], M_out.shape[0]
-    size_in, size_out = 2 * m + n, m + n
-    d_in, d_out = np.zeros(size_in), np.zeros(size_out)
-    new_in, new_out = np.zeros(size_in), np.zeros(size_out)
+    rows_in, rows_out = np.empty((inner.shape[1], 2 * m + n)), np.empty((outer.shape[1], m + n))
+    d_in, d_out = np.empty(2 * m + n), np.empty(m + n)
     for k in range(inner.shape[0]):
-        d_in[:] = mean_in
-        d_out[:] = mean_out
-        for i in inner[k]:
-            inner_terms(kind, A, B, b, i, x, y, v, new_in[:m], new_in[m : 2 * m], new_in[2 * m :])
-            for a in range(size_in):
-                change = new_in[a] - M_in[i, a]
-                d_in[a] += change / inner.shape[1]
-                mean_in[a] += change / N
-                M_in[i, a] = new_in[a]
-        for j in outer[k]:
-            outer_terms(kind, P, Q, R, p, r, j, x, y, new_out[:m], new_out[m:])
-            for a in range(size_out):
-                change = new_out[a] - M_out[j, a]
-                d_out[a] += change / outer.shape[1]
-                mean_out[a] += change / M
-                M_out[j, a] = new_out[a]
+        inner_rows(kind, A, B, b, inner[k], x, y, v, rows_in, threads)
+        outer_rows(kind, P, Q, R, p, r, outer[k], x, y, rows_out, threads)
+        saga(inner[k], rows_in, M_in, mean_in, d_in)
+        saga(outer[k], rows_out, M_out, mean_out, d_out)
         for a in range(m):
             y[a] -= step_y * d_in[a]
             v[a] -= step_y * (d_in[m + a] - d_out[a])
@@ -174,11 +193,8 @@ def saba(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, st
 @njit(cache=True)
 def saba_memory(kind, A, B, b, P, Q, R, p, r, x, y, v, M_in, M_out):
     """Fill the SAGA memories at (x, y, v), in place; returns their means (2m + n,), (m + n,)."""
-    m = y.shape[0]
-    for i in range(M_in.shape[0]):
-        inner_terms(kind, A, B, b, i, x, y, v, M_in[i, :m], M_in[i, m : 2 * m], M_in[i, 2 * m :])
-    for j in range(M_out.shape[0]):
-        outer_terms(kind, P, Q, R, p, r, j, x, y, M_out[j, :m], M_out[j, m:])
+    inner_rows(kind, A, B, b, np.arange(M_in.shape[0]), x, y, v, M_in, 1)
+    outer_rows(kind, P, Q, R, p, r, np.arange(M_out.shape[0]), x, y, M_out, 1)
     mean_in, mean_out = np.zeros(M_in.shape[1]), np.zeros(M_out.shape[1])
     for i in range(M_in.shape[0]):
         mean_in += M_in[i] / M_in.shape[0]
@@ -188,18 +204,18 @@ def saba_memory(kind, A, B, b, P, Q, R, p, r, x, y, v, M_in, M_out):
 
 
 @njit(cache=True)
-def fsla(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, power, k0, eta, momentum, before):
+def fsla(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, power, k0, eta, momentum, before, threads):
     """y, v one step each; momentum m <- d(now) + (1 - eta) (m - d(before)), x <- x - step m (FSLA); `momentum`, `before` in place."""
     m, n = y.shape[0], x.shape[0]
-    g_y, Hv, Jv, f_y, f_x, work = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n), np.zeros((3, max(m, n)))
+    g_y, Hv, Jv, f_y, f_x = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n)
     x_old, y_old, v_old = before[:n].copy(), before[n : n + m].copy(), before[n + m :].copy()
     d_old = np.zeros(n)
     for k in range(inner.shape[0]):
-        batch_inner(kind, A, B, b, inner[k], x_old, y_old, v_old, g_y, Hv, Jv, work)
-        batch_outer(kind, P, Q, R, p, r, outer[k], x_old, y_old, f_y, f_x, work)
+        batch_inner(kind, A, B, b, inner[k], x_old, y_old, v_old, g_y, Hv, Jv, threads)
+        batch_outer(kind, P, Q, R, p, r, outer[k], x_old, y_old, f_y, f_x, threads)
         d_old[:] = f_x - Jv
-        batch_inner(kind, A, B, b, inner[k], x, y, v, g_y, Hv, Jv, work)
-        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, work)
+        batch_inner(kind, A, B, b, inner[k], x, y, v, g_y, Hv, Jv, threads)
+        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, threads)
         first = k0 + k == 0
         decay = (k0 + k + 1.0) ** power
         x_old[:], y_old[:], v_old[:] = x, y, v
@@ -215,27 +231,27 @@ def fsla(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, st
 
 
 @njit(cache=True)
-def stocbio(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, T, S):
+def stocbio(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y, step_x, T, S, threads):
     """T steps on y, then v = step_y sum_{q = 0}^{S} prod (I - step_y g_yy) f_y with fresh batches, then x (stocBiO); inner has
     T + S + 1 rows a step of x, outer one."""
     m, n = y.shape[0], x.shape[0]
-    g_y, Hv, Jv, f_y, f_x, work = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n), np.zeros((3, max(m, n)))
+    g_y, Hv, Jv, f_y, f_x = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n)
     rows, at = outer.shape[0], 0
     for k in range(rows):
         for _ in range(T):
-            batch_inner(kind, A, B, b, inner[at], x, y, v, g_y, Hv, Jv, work)
+            batch_inner(kind, A, B, b, inner[at], x, y, v, g_y, Hv, Jv, threads)
             at += 1
             for a in range(m):
                 y[a] -= step_y * g_y[a]
-        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, work)
+        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, threads)
         term = f_y.copy()
         v[:] = step_y * term
         for _ in range(S):
-            batch_inner(kind, A, B, b, inner[at], x, y, term, g_y, Hv, Jv, work)
+            batch_inner(kind, A, B, b, inner[at], x, y, term, g_y, Hv, Jv, threads)
             at += 1
             term -= step_y * Hv
             v += step_y * term
-        batch_inner(kind, A, B, b, inner[at], x, y, v, g_y, Hv, Jv, work)
+        batch_inner(kind, A, B, b, inner[at], x, y, v, g_y, Hv, Jv, threads)
         at += 1
         for c in range(n):
             x[c] -= step_x * (f_x[c] - Jv[c])
@@ -243,23 +259,23 @@ def stocbio(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, step_y,
 
 
 @njit(cache=True)
-def ttsa(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, counts, N, step_y, step_x, k0):
+def ttsa(kind, A, B, b, P, Q, R, p, r, x, y, v, lo, hi, inner, outer, counts, N, step_y, step_x, k0, threads):
     """One step on y (k^-2/5), v = N step_y prod_{i <= counts[k]} (I - step_y g_yy) f_y (HIA), one on x (k^-3/5) (TTSA); inner has N + 1
     rows a step."""
     m, n = y.shape[0], x.shape[0]
-    g_y, Hv, Jv, f_y, f_x, work = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n), np.zeros((3, max(m, n)))
+    g_y, Hv, Jv, f_y, f_x = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n)
     for k in range(outer.shape[0]):
         base = k * (N + 1)
-        batch_inner(kind, A, B, b, inner[base], x, y, v, g_y, Hv, Jv, work)
+        batch_inner(kind, A, B, b, inner[base], x, y, v, g_y, Hv, Jv, threads)
         for a in range(m):
             y[a] -= step_y / (k0 + k + 1.0) ** 0.4 * g_y[a]
-        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, work)
+        batch_outer(kind, P, Q, R, p, r, outer[k], x, y, f_y, f_x, threads)
         v[:] = f_y
         for q in range(counts[k]):
-            batch_inner(kind, A, B, b, inner[base + 1 + q], x, y, v, g_y, Hv, Jv, work)
+            batch_inner(kind, A, B, b, inner[base + 1 + q], x, y, v, g_y, Hv, Jv, threads)
             v -= step_y * Hv
         v *= N * step_y
-        batch_inner(kind, A, B, b, inner[base], x, y, v, g_y, Hv, Jv, work)
+        batch_inner(kind, A, B, b, inner[base], x, y, v, g_y, Hv, Jv, threads)
         for c in range(n):
             x[c] -= step_x / (k0 + k + 1.0) ** 0.6 * (f_x[c] - Jv[c])
         project(x, lo, hi)

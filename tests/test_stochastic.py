@@ -32,10 +32,10 @@ def test_terms_add_up_to_the_problem(make):
     rng = np.random.default_rng(3)
     x, y, v = rng.standard_normal(problem.n), rng.standard_normal(problem.m), rng.standard_normal(problem.m)
     n, m = problem.n, problem.m
-    g_y, Hv, Jv, f_y, f_x, work = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n), np.zeros((3, max(n, m)))
+    g_y, Hv, Jv, f_y, f_x = np.zeros(m), np.zeros(m), np.zeros(n), np.zeros(m), np.zeros(n)
     A, B, b, *outer = problem.terms
-    kernels.batch_inner(problem.kind, A, B, b, np.arange(problem.sizes[0]), x, y, v, g_y, Hv, Jv, work)
-    kernels.batch_outer(problem.kind, *outer, np.arange(problem.sizes[1]), x, y, f_y, f_x, work)
+    kernels.batch_inner(problem.kind, A, B, b, np.arange(problem.sizes[0]), x, y, v, g_y, Hv, Jv, 2)
+    kernels.batch_outer(problem.kind, *outer, np.arange(problem.sizes[1]), x, y, f_y, f_x, 2)
     np.testing.assert_allclose(g_y, problem.g_y(x, y), atol=1e-13)
     np.testing.assert_allclose(Hv, problem.g_yy(x, y) @ v, atol=1e-13)
     np.testing.assert_allclose(Jv, problem.g_xy(x, y) @ v, atol=1e-13)
@@ -54,14 +54,37 @@ def test_a_full_batch_step_at_the_solution_moves_x_by_the_hypergradient_alone():
     for name in ("soba", "saba"):
         X, y, v = x.copy(), h.lower.y.copy(), h.adjoint.copy()
         if name == "soba":
-            kernels.soba(problem.kind, *problem.terms, X, y, v, lo, hi, *full, 0.1, 0.1, 0.5, 0)
+            kernels.soba(problem.kind, *problem.terms, X, y, v, lo, hi, *full, 0.1, 0.1, 0.5, 0, 1)
         else:
             M_in, M_out = np.zeros((problem.sizes[0], 11)), np.zeros((problem.sizes[1], 7))
             means = kernels.saba_memory(problem.kind, *problem.terms, x, y, v, M_in, M_out)
-            kernels.saba(problem.kind, *problem.terms, X, y, v, lo, hi, *(f[:, :3] for f in full), 0.1, 0.1, M_in, M_out, *means)
+            kernels.saba(problem.kind, *problem.terms, X, y, v, lo, hi, *(f[:, :3] for f in full), 0.1, 0.1, M_in, M_out, *means, 1)
         np.testing.assert_allclose(y, h.lower.y, atol=1e-13)
         np.testing.assert_allclose(v, h.adjoint, atol=1e-13)
         np.testing.assert_allclose((x - X) / 0.1, h.gradient, atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [quadratic_sum, logistic_sum])
+@pytest.mark.parametrize("method", ["soba", "saba", "fsla", "stocbio", "ttsa"])
+def test_the_digits_do_not_depend_on_the_threads(make, method, monkeypatch):
+    """Batches drawn with repetition: an index that comes twice must not be counted by two threads."""
+    problem, answers = make(), []
+    for threads in (1, 2, 3):
+        monkeypatch.setattr("refbilevel.outer.stochastic.threads_for", lambda entries, threads=threads: threads)
+        result = rb.minimize(problem, np.zeros(problem.n), method=method, maxiter=2, inner=20, batch=7, rng=3)
+        answers.append(np.concatenate([result.x, result.y]))
+    assert np.isfinite(answers[0]).all() and answers[0][: problem.n].any()
+    np.testing.assert_array_equal(answers[0], answers[1])
+    np.testing.assert_array_equal(answers[0], answers[2])
+
+
+def test_an_index_drawn_twice_changes_the_memory_once():
+    memory, mean, d = np.arange(6.0).reshape(3, 2), np.array([2.0, 3.0]), np.empty(2)
+    rows = np.array([[10.0, 10.0], [10.0, 10.0]])
+    kernels.saga(np.array([1, 1]), rows, memory, mean, d)
+    np.testing.assert_allclose(memory[1], 10.0)
+    np.testing.assert_allclose(mean, memory.mean(axis=0))
+    np.testing.assert_allclose(d, [2.0 + 8.0 / 2, 3.0 + 7.0 / 2])
 
 
 def test_the_saga_direction_is_unbiased():
@@ -77,7 +100,7 @@ def test_the_saga_direction_is_unbiased():
             M_in, M_out = np.zeros((5, 11)), np.zeros((4, 7))
             means = kernels.saba_memory(problem.kind, *problem.terms, old_x, old_y, v, M_in, M_out)
             X, Y, V = x.copy(), y.copy(), v.copy()
-            kernels.saba(problem.kind, *problem.terms, X, Y, V, lo, hi, np.array([[i]]), np.array([[j]]), 1.0, 1.0, M_in, M_out, *means)
+            kernels.saba(problem.kind, *problem.terms, X, Y, V, lo, hi, np.array([[i]]), np.array([[j]]), 1.0, 1.0, M_in, M_out, *means, 1)
             total += (x - X) / 20
             np.testing.assert_allclose(means[0], M_in.mean(axis=0), atol=1e-13)
     np.testing.assert_allclose(total, problem.f_x(x, y) - problem.g_xy(x, y) @ v, atol=1e-12)

@@ -1,8 +1,14 @@
-"""W6: SABA on a finite sum of 1000 quadratics, m = n = 50, batches of 64: the same steps with the same batches in JAX, all compiled."""
+"""W6: SABA on a finite sum of 1000 quadratics, m = n = 50, batches of 64: the same steps with the same batches in JAX, all compiled.
+
+The peer by automatic differentiation stands for what stochastic bilevel packages run (benchmark_bilevel, not on the package index): one
+memory a fixed batch of consecutive terms, oracles by grad and vjp of the batch's mean, all steps in one compiled scan. It takes other
+steps, so that it has no digits, but as many terms a step.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from numba import get_num_threads
 from timing import OURS, Case
 
 import refbilevel as rb
@@ -39,7 +45,7 @@ def ours(p, inner, outer):
 
     def call():
         x, y, v, M_in, M_out, mean_in, mean_out = (a.copy() for a in state)
-        kernels.saba(p.kind, *p.terms, x, y, v, lo, hi, inner, outer, STEP_Y, STEP_X, M_in, M_out, mean_in, mean_out)
+        kernels.saba(p.kind, *p.terms, x, y, v, lo, hi, inner, outer, STEP_Y, STEP_X, M_in, M_out, mean_in, mean_out, get_num_threads())
         return np.concatenate([x, y, v])
 
     return call
@@ -96,6 +102,45 @@ def jax_saba(p, inner, outer):
     return lambda: np.asarray(run(begin, inner, outer))
 
 
+def jax_autodiff(p, steps):
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    numpy, slices = jax.numpy, jax.lax.dynamic_slice_in_dim
+    A, B, b, P, Q, R, q, r = (numpy.asarray(t) for t in p.terms)
+
+    def g(y, x, start):
+        Ai, Bi, bi = (slices(t, start, BATCH) for t in (A, B, b))
+        return (0.5 * numpy.einsum("a,kab,b->k", y, Ai, y) - numpy.einsum("a,kac,c->k", y, Bi, x) - bi @ y).mean()
+
+    def f(y, x, start):
+        Pj, Qj, Rj, qj, rj = (slices(t, start, BATCH) for t in (P, Q, R, q, r))
+        squares = 0.5 * numpy.einsum("a,kab,b->k", y, Pj, y) + 0.5 * numpy.einsum("a,kab,b->k", x, Rj, x)
+        return (squares + numpy.einsum("a,kac,c->k", y, Qj, x) + qj @ y + rj @ x).mean()
+
+    def step(state, batch):
+        x, y, v, memory, mean = state
+        start = batch * BATCH
+        g_y, pull = jax.vjp(lambda y, x: jax.grad(g)(y, x, start), y, x)
+        Hv, Jv = pull(v)
+        f_y, f_x = jax.grad(f, argnums=(0, 1))(y, x, start)
+        new = numpy.concatenate([g_y, Hv - f_y, f_x - Jv])
+        d = mean + new - memory[batch]
+        mean, memory = mean + (new - memory[batch]) / len(memory), memory.at[batch].set(new)
+        m = p.m
+        return (x - STEP_X * d[2 * m :], y - STEP_Y * d[:m], v - STEP_Y * d[m : 2 * m], memory, mean), None
+
+    count, size = p.sizes[0] // BATCH, 2 * p.m + p.n
+    begin = (numpy.zeros(p.n), numpy.zeros(p.m), numpy.zeros(p.m), numpy.zeros((count, size)), numpy.zeros(size))
+    order = numpy.asarray(np.random.default_rng(2).integers(count, size=steps))
+    run = jax.jit(lambda order: jax.lax.scan(step, begin, order)[0][0])
+
+    def call():
+        run(order).block_until_ready()  # no answer to compare: these are other steps
+
+    return call
+
+
 def cases():
     p, rng = problem(), np.random.default_rng(1)
     inner, outer = (np.array([rng.permutation(size)[:BATCH] for _ in range(STEPS)]) for size in p.sizes)
@@ -105,6 +150,7 @@ def cases():
             OURS: lambda: ours(p, inner, outer),
             "NumPy": lambda: lambda: numpy_saba(p, inner, outer),
             "JAX, one scan": lambda: jax_saba(p, inner, outer),
+            "JAX, one scan, autodiff": lambda: jax_autodiff(p, STEPS),
         },
         numpy_saba(p, inner, outer), goal="Goal: best peer at 4.5 or more.", floor="NumPy",
         notes={OURS: "the kernel behind `minimize(method='saba')`, with the batches of the others; the public call follows"},
