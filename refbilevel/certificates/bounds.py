@@ -162,7 +162,7 @@ def smallest_eigenvalue(H, factor=None):
     if len(H) > DIRECT and getattr(factor, "method", None) == "cholesky":
         s = 0.6 / _inverse_norm(factor)
         shifted = H + H.T
-        shifted.reshape(-1)[:: len(H) + 1] -= 2 * s
+        np.einsum("ii->i", shifted)[:] -= 2 * s
         if dpotrf(shifted.T, lower=1, clean=0, overwrite_a=1)[1] == 0:
             return s - math.sqrt(len(H)) * rounding  # at least (m + 2) u tr(H)
     return float(np.linalg.eigvalsh(0.5 * (H + H.T))[0] - rounding)

@@ -38,7 +38,7 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
     H, g_y = problem.g_yy(x, y), problem.g_y(x, y)
     step = solve(H, g_y, linear, rtol=STEP, factor=factor)
-    scale = norm(H, symmetric=True) * (1 + length(y))
+    scale = norm(H, 2, symmetric=True) * (1 + length(y))
     y = y - step.x
     keep_answers(problem, x, y)
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)

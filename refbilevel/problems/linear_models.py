@@ -30,6 +30,8 @@ from .design import SERIAL, DENSE_UP_TO, DenseDesign, GramOperator, as_design, h
 from .newton_pcg import ModelSolver, newton_pcg
 
 SQUARED, LOGISTIC = 0, 1
+#: features up to which ridge on dense data is solved by a direct factor of A'WA + E; A'WA is kept where it is no larger than the data
+DIRECT_UP_TO = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +110,11 @@ class PenalisedLinearModel:
         row = self.penalty(x) * y
         if not self.per_feature:
             return row[None, :]
-        return np.diag(row) if self.gram is not None else sparse.diags_array(row)
+        if self.gram is None or self.m > DENSE_UP_TO:
+            return sparse.diags_array(row)
+        B = np.zeros((self.m, self.m))
+        B.reshape(-1)[:: self.m + 1] = row
+        return B
 
     def g_xx(self, x, y):
         halves = self.g_x(x, y)
@@ -155,7 +161,7 @@ class PenalisedLinearModel:
     @property
     def direct(self):
         """One linear solve by LAPACK gives y*."""
-        return self.loss == SQUARED and isinstance(self.train, DenseDesign) and self.m <= 1000
+        return self.loss == SQUARED and isinstance(self.train, DenseDesign) and self.m <= DIRECT_UP_TO
 
     def solve(self, x, y0=None, tol=None, factor=None):
         """y*(x): ridge is one linear solve, by a direct factor up to some size; else Newton-PCG."""
@@ -235,7 +241,8 @@ def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, he
         raise ArgumentError(f"prior = (rho, center): rho must be at least 0, got {rho}")
     center = as_vector(np.full(n, center, float) if np.ndim(center) == 0 else center, n, "prior's center")
     w_train, w_val = (np.full(d.shape[0], 1 / d.shape[0] if reduction == "mean" else 1.0) for d in (train, val))
-    small = loss == SQUARED and isinstance(train, DenseDesign) and train.shape[1] <= DENSE_UP_TO and hessian != "operator"
+    limit = DIRECT_UP_TO if train.shape[0] >= train.shape[1] else DENSE_UP_TO
+    small = loss == SQUARED and isinstance(train, DenseDesign) and train.shape[1] <= limit and hessian != "operator"
     model = PenalisedLinearModel(
         train, t_train, val, t_val, loss, per_feature, float(rho), center, hessian, w_train, w_val, train.gram(w_train) if small else None
     )

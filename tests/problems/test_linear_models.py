@@ -138,3 +138,13 @@ def test_zero_one_labels_mean_minus_one_and_one():
     bits = rb.problems.logistic(X, (t + 1) / 2, X_val, (t_val + 1) / 2)
     x, y = np.zeros(1), np.ones(3)
     assert signs.g(x, y) == bits.g(x, y) and signs.f(x, y) == bits.f(x, y)
+
+
+@pytest.mark.parametrize("samples,kept", [(320, True), (250, False)])
+def test_ridge_keeps_its_gram_matrix_where_that_is_no_larger_than_the_data(samples, kept):
+    rng = np.random.default_rng(samples)
+    X, t, x = rng.standard_normal((samples, 260)), rng.standard_normal(samples), rng.standard_normal(260)
+    problem, operators = (rb.problems.ridge(X, t, X[:60], t[:60], penalties="per-feature", hessian=h) for h in ("auto", "operator"))
+    assert isinstance(problem.g_yy(x, np.zeros(260)), np.ndarray) is kept
+    expected = rb.hypergradient(operators, x).gradient
+    np.testing.assert_allclose(rb.hypergradient(problem, x).gradient, expected, rtol=1e-9, atol=1e-12 * abs(expected).max())
