@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import refbilevel as rb
-from refbilevel.errors import ArgumentError, ShapeError
+from refbilevel.errors import ArgumentError, ShapeError, UnknownOption
 from refbilevel.kernels import finite_sum as kernels
 
 from examples import spd
@@ -122,6 +122,37 @@ def test_saba_on_logistic_losses_with_bounds():
     assert result.success, result.message
     assert result.fun == pytest.approx(reference.fun, abs=1e-6)
     assert (result.x <= 2.0).all() and (result.x >= -4.0).all()
+
+
+@pytest.mark.parametrize("size", [1, 5, 16, 100])
+def test_batch_means_are_the_same_problem(size):
+    problem = quadratic_sum()
+    fixed, x, y = rb.problems.batch_means(problem, size, rng=2), np.array([0.3, -0.2, 0.5]), np.array([1.0, 0.0, -1.0, 2.0])
+    assert fixed.sizes == (-(-24 // size), -(-16 // size))
+    A, B, b, P, Q, R, p, r = (term.mean(axis=0) for term in fixed.terms)
+    np.testing.assert_allclose(A @ y - B @ x - b, problem.g_y(x, y), atol=1e-13)
+    np.testing.assert_allclose(P @ y + Q @ x + p, problem.f_y(x, y), atol=1e-13)
+    np.testing.assert_allclose(Q.T @ y + R @ x + r, problem.f_x(x, y), atol=1e-13)
+
+
+@pytest.mark.parametrize("method", ["soba", "saba", "fsla", "stocbio", "ttsa"])
+def test_fixed_batches_approach_the_same_point(method):
+    problem = quadratic_sum()
+    exact = rb.minimize(problem, np.zeros(3), method="lbfgs")
+    result = rb.minimize(problem, np.zeros(3), method=method, batches="fixed", batch=8, maxiter=40, tol=1e-9 if method == "saba" else 1e-3)
+    assert abs(result.fun - exact.fun) <= (1e-9 if method == "saba" else 1e-2) * (1 + abs(exact.fun))
+
+
+def test_fixed_batches_are_for_quadratic_terms():
+    with pytest.raises(ArgumentError, match="quadratic"):
+        rb.minimize(logistic_sum(), np.zeros(3), method="saba", batches="fixed")
+    with pytest.raises(UnknownOption, match="drawn"):
+        rb.minimize(quadratic_sum(), np.zeros(3), method="saba", batches="frozen")
+    with pytest.raises(ArgumentError, match="size"):
+        rb.problems.batch_means(quadratic_sum(), 0)
+    A, B, b, P = (np.random.default_rng(0).standard_normal(shape) for shape in ((2, 2, 2), (2, 2, 1), (2, 2), (2, 2, 2)))
+    with pytest.raises(ArgumentError, match="symmetric"):
+        rb.problems.finite_sum_quadratic(A, B, b, P)
 
 
 def test_a_seed_reproduces_a_run():

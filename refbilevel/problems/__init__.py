@@ -38,6 +38,7 @@ _OTHERS = {
     "from_record": "loading",
     "QuadraticBilevel": "quadratic_bilevel",
     "join_followers": "followers",
+    "batch_means": "finite_sum",
     "chunked": "row_blocks",
 }
 

@@ -5,7 +5,7 @@ A `FiniteSum` is an ordinary `BilevelProblem` (its oracles are those of the mean
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,44 @@ class FiniteSum(BilevelProblem):
     kind: int = QUADRATIC
     terms: tuple = ()
     sizes: tuple = (0, 0)
+
+
+def batch_means(problem, size, rng=0):
+    """The same g and f as finite sums of batches, for quadratic terms.
+
+    The terms are split once, at random, into batches of `size`; the mean of quadratics is a quadratic, so that the matrices of each batch
+    are averaged once, and a step that takes one batch reads `size` times less memory from then on. A batch that is smaller than
+    the others counts by its number of terms.
+
+    Parameters
+    ----------
+    problem : FiniteSum of quadratics
+    size : int, at least 1
+    rng : int or numpy Generator
+
+    Returns
+    -------
+    FiniteSum
+
+    Raises
+    ------
+    ArgumentError
+        For logistic terms, or a size below 1.
+    """
+    if getattr(problem, "kind", None) != QUADRATIC:
+        raise ArgumentError("batch_means: the terms must be quadratic (finite_sum_quadratic); means of other terms are not terms again")
+    if isinstance(size, bool) or int(size) != size or size < 1:
+        raise ArgumentError(f"batch_means: size must be an integer of at least 1, got {size!r}")
+    rng = np.random.default_rng(rng)
+    inner, outer = ([chunk for chunk in np.split(rng.permutation(N), range(size, N, size))] for N in problem.sizes)
+    A, B, b, *rest = problem.terms
+    terms = (*(_means(array, inner) for array in (A, B, b)), *(_means(array, outer) for array in rest))
+    return replace(problem, terms=terms, sizes=(len(inner), len(outer)))
+
+
+def _means(array, batches):
+    """Means of `array` over each batch, weighted so that the mean of them is the mean of all."""
+    return np.stack([array[batch].sum(axis=0) * (len(batches) / len(array)) for batch in batches])
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +131,9 @@ def finite_sum_quadratic(A, B, b, P, Q=None, R=None, p=None, r=None, *, bounds=N
             raise ShapeError(f"{name} must be {shape}, got {arrays[name].shape}")
     terms = (arrays["A"], B, *(arrays[k] for k in ("b", "P", "Q", "R", "p", "r")))
     means = _Quadratic(*(t.mean(axis=0) for t in terms))
+    for name in ("A", "P", "R"):
+        if np.abs(arrays[name] - arrays[name].transpose(0, 2, 1)).max(initial=0.0) > 1e-12 * np.abs(arrays[name]).max(initial=0.0):
+            raise ArgumentError(f"{name}: every {name}_i must be symmetric; pass ({name} + {name}.transpose(0, 2, 1)) / 2")
     if np.linalg.eigvalsh(0.5 * (means.A + means.A.T))[0] <= 0:
         raise ArgumentError("A: the mean of the A_i must be positive definite, or the lower level has no unique solution")
     oracles = {name: getattr(means, name) for name in ("f", "f_x", "f_y", "g", "g_x", "g_y", "g_yy", "g_xy")}
