@@ -192,9 +192,9 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
     gradient, direct = estimate.gradient, estimate.direct
     if direct is None:
         direct = view.f_x(x, lower.y) if view.f_x is not None else np.full(view.n, np.nan)
-    refined = newton.gradient if newton is not None else None
+    refined, better = (newton.gradient if newton is not None else None), None
     if kind(view) == "map" and (diagnostics or refine) and estimate.status.success:
-        refined = certificates.corrected_map_gradient(view, x, lower)
+        refined, better = certificates.corrected_map_gradient(view, x, lower)
     referee = _referee(view, x, solved, estimator, estimate) if diagnostics else None
     error = _error(gradient, estimate, refined, referee)
     objective = view.f(x, lower.y) if view.f is not None else np.nan
@@ -203,6 +203,8 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         status, detail = Status.NONFINITE, f"f is {objective} at the y found."
     if referee is not None and status.success and not referee.status.success:
         status, detail = referee.status, f"{detail} {referee.detail}".strip()
+    if better is not None and status.success and not better.success:
+        status, detail = better.status, f"{detail} {better.detail}".strip()
     if status.success and _met_nan(view, direct, error, estimate.error_estimate, refined, referee):
         status, detail = Status.NONFINITE, f"{detail} The gradient is finite, but what it is compared with is not.".strip()
     if status is Status.NONFINITE:

@@ -59,3 +59,48 @@ def test_the_pricing_story_ends_with_a_number():
     leader = cp.Problem(cp.Minimize(-x @ y), [x >= 0, x <= 10])
     result = rb.minimize(rb.from_cvxpy(upper=leader, lower=follower, lower_variables=[y]), x0=np.ones(5), tol=1e-8)
     assert result.error_estimate < 1e-8
+
+
+@pytest.mark.parametrize("family", ["lasso", "elastic_net"])
+@pytest.mark.parametrize("method", ["coordinate_forward", "coordinate_reverse"])
+@pytest.mark.parametrize("K", [0, 1, 3])
+def test_too_few_sweeps_on_the_wrong_support_say_how_far_off_they_are(family, method, K):
+    """At y = 0 every coordinate sits at its kink, where one more Newton step changes nothing."""
+    problem = FAMILIES[family]()
+    x = np.full(problem.n, -3.0)
+    truth, result = rb.hypergradient(problem, x), rb.hypergradient(problem, x, method, K=K)
+    error = np.linalg.norm(result.gradient - truth.gradient)
+    assert error > 1e-4 and result.error_estimate == pytest.approx(error, rel=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_y_that_is_given_is_measured_against_the_solution(family):
+    problem = FAMILIES[family]()
+    x = np.full(problem.n, -3.0)
+    truth = rb.hypergradient(problem, x)
+    for y in (np.zeros(problem.m), -truth.lower.y, truth.lower.y + 0.1):
+        result = rb.hypergradient(problem, x, lower=y)
+        error = np.linalg.norm(result.gradient - truth.gradient)
+        assert error > 1e-4 and (not result.success or result.error_estimate == pytest.approx(error, rel=1e-9))
+
+
+def test_sweeps_that_end_beside_a_kink_say_so():
+    """exp(x) = |A't|_inf / N: the first coordinate is about to leave zero."""
+    problem = FAMILIES["lasso"]()
+    x = np.array([np.log(np.abs(A.T @ T).max() / len(A))])
+    assert rb.hypergradient(problem, x).status is rb.Status.DEGENERATE
+    assert rb.hypergradient(problem, x, "coordinate_forward", K=50).status is rb.Status.DEGENERATE
+
+
+def test_a_loose_solve_is_measured_too():
+    """Stopped before its support is found, a solve may sit on a piece that is not the solution's."""
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        problem = rb.problems.lasso(*(rng.standard_normal(s) for s in ((12, 6), 12, (9, 6), 9)))
+        x = rng.uniform(-4, -1, 1)
+        truth = rb.hypergradient(problem, x)
+        for tol in (1e-1, 1e-2, 1e-3):
+            result = rb.hypergradient(problem, x, tol=tol)
+            if result.success and truth.success:
+                error = np.linalg.norm(result.gradient - truth.gradient)
+                assert error <= 2 * result.error_estimate + 1e-12 * np.linalg.norm(truth.gradient), (x, tol)

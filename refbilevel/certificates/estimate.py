@@ -57,12 +57,21 @@ def _adjoint(H, f_y, linear, factor):
 
 
 def corrected_map_gradient(problem, x, lower):
-    """The gradient at the solution map's own Newton correction of `lower`; None where the map has none, or leaves its smooth piece."""
+    """(gradient, LowerSolution) at the solution map's own Newton correction of `lower`; (None, None) where the map has none.
+
+    A Newton step stays on the smooth piece it starts from, and the right one is known only of a solution whose residual lies well below
+    its margin. For any other y, one given or left by an iteration of fixed length, the map is solved from there; the gradient is None
+    where that fails, or ends at a kink.
+    """
     correct = getattr(problem.solution_map, "corrected", None)
-    better = correct(x, lower) if correct is not None and lower.success else None
+    if correct is None or not lower.success:
+        return None, None
+    better = correct(x, lower) if lower.factor is not None and lower.residual <= 0.1 * lower.margin else None
     if better is None:
-        return None
-    return problem.f_x(x, better.y) + problem.solution_map.vjp(x, better, problem.f_y(x, better.y))
+        better = problem.solution_map.solve(x, y0=lower.y)
+        if not better.success:
+            return None, better
+    return problem.f_x(x, better.y) + problem.solution_map.vjp(x, better, problem.f_y(x, better.y)), better
 
 
 def norm(A, iterations=8, symmetric=False):
