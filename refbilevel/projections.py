@@ -106,21 +106,18 @@ def linf_ball(x, radius=1.0):
 def simplex(x, total=1.0):
     """P onto {y >= 0, sum y = total}: y = max(x - tau, 0), D = I_S - 1_S 1_S'/|S| on the support S. parameters_vjp: total."""
     x, total = _vector(x), _positive(total, "total")
-    tau, count = kernel.simplex_threshold(x, total)
-    gap = x - tau
+    tau, _ = kernel.simplex_threshold(x, total)
     size = _size(x) + total
-    weak = abs(gap) <= 8 * EPS * size
-    support = ((gap > 0) & ~weak).astype(float)
-    count = int(support.sum())
+    y, support, count, margin = kernel.face(x, tau, 8 * EPS * size)
 
     def parameters(y_bar):
         return {"total": float(support @ y_bar / count)}
 
-    margin = abs(gap).min() if x.size > 1 else np.inf
-    return _result(
-        np.maximum(gap, 0.0), margin, size, lambda v: kernel.support_product(support, count, v),
-        lambda dx: _face(dx, support, weak & (count < x.size)), parameters,
-    )  # fmt: skip
+    def one_sided(dx):
+        return _face(dx, support, (abs(x - tau) <= 8 * EPS * size) & (count < x.size))
+
+    margin = margin if x.size > 1 else np.inf
+    return _result(y, margin, size, lambda v: kernel.support_product(support, count, v), one_sided, parameters)
 
 
 def _face(dx, signs, weak):
@@ -151,21 +148,19 @@ def l1_ball(x, radius=1.0):
             (lambda dx: _l1_boundary(dx, np.sign(x))) if at_boundary else None, lambda y_bar: {"radius": 0.0},
         )  # fmt: skip
     tau, _ = kernel.simplex_threshold(abs(x), radius)
-    gap = abs(x) - tau
-    weak = abs(gap) <= 8 * EPS * size
-    signs = np.where((gap > 0) & ~weak, np.sign(x), 0.0)
-    count = int(abs(signs).sum())
+    y, support, count, nearest = kernel.face(abs(x), tau, 8 * EPS * size)
+    signs = support * np.sign(x)
     if norm - radius <= 8 * EPS * size:
         return _result(x.copy(), 0.0, size, lambda v: kernel.support_product(signs, count, v), lambda dx: _l1_boundary(dx, signs),
                        lambda y_bar: {"radius": float(signs @ y_bar / count)})  # fmt: skip
 
     def one_sided(dx):
         turned = np.where(x < 0, -1.0, 1.0)
-        return turned * _face(turned * dx, abs(signs), weak)
+        return turned * _face(turned * dx, support, abs(abs(x) - tau) <= 8 * EPS * size)
 
-    margin = min(norm - radius, abs(gap).min() if x.size > 1 else np.inf)
+    margin = min(norm - radius, nearest if x.size > 1 else np.inf)
     return _result(
-        np.sign(x) * np.maximum(gap, 0.0), margin, size, lambda v: kernel.support_product(signs, count, v), one_sided,
+        np.sign(x) * y, margin, size, lambda v: kernel.support_product(signs, count, v), one_sided,
         lambda y_bar: {"radius": float(signs @ y_bar / count)},
     )  # fmt: skip
 
@@ -204,13 +199,13 @@ def l2_ball(x, radius=1.0):
 def second_order_cone(x):
     """P onto {(t, z) : |z| <= t}, x = (t, z); y = (t + |z|)/2 (1, z/|z|) where neither x nor -x is in the cone."""
     x = _vector(x)
-    y, case, length = kernel.second_order_cone(x)
+    y, u, case, length = kernel.second_order_cone(x)
     to_cone, to_polar = abs(length - x[0]), abs(length + x[0])
     size = abs(x[0]) + length
 
     def product(v):
         if case == 2:
-            return kernel.second_order_cone_product(x, length, v)
+            return kernel.second_order_cone_product(u, x[0] / length, v)
         return v.copy() if case == 0 else np.zeros_like(v)
 
     def one_sided(dx):

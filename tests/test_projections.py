@@ -137,7 +137,7 @@ def test_parameters(name, call, parameter):
 def test_large_and_tiny_inputs_keep_their_digits():
     x = np.array([0.3, 0.5, 0.1, -2.0])
     np.testing.assert_allclose(projections.simplex(2.0**30 + x).y, projections.simplex(x).y, atol=1e-6 * 2)
-    for c in (1e-200, 1e200):
+    for c in (1e-300, 1e-200, 1e200, 1e300):
         np.testing.assert_allclose(projections.second_order_cone(c * np.array([0.5, 3.0, 4.0])).y / c, [2.75, 1.65, 2.2], rtol=1e-14)
     assert projections.simplex(x).y.sum() == pytest.approx(1, abs=1e-15)
 
@@ -160,6 +160,18 @@ def test_kernels_and_their_twins():
     x = rng.standard_normal(7)
     assert kernel.simplex_threshold(x, 1.0) == pytest.approx(getattr(kernel.simplex_threshold, "py_func", kernel.simplex_threshold)(x, 1.0))
     np.testing.assert_allclose(kernel.second_order_cone(x)[0], getattr(kernel.second_order_cone, "py_func", kernel.second_order_cone)(x)[0], rtol=1e-15)
-    sorted_x = np.sort(x)[::-1]  # Held, Wolfe, Crowder (1974), the sorting formula
-    k = max(k for k in range(1, 8) if sorted_x[k - 1] > (sorted_x[:k].sum() - 1) / k)
-    assert kernel.simplex_threshold(x, 1.0)[0] == pytest.approx((sorted_x[:k].sum() - 1) / k, rel=1e-14)
+
+
+@pytest.mark.parametrize("total", [1e-3, 0.1, 1.0, 30.0, 1e4])
+def test_the_threshold_is_that_of_the_sorting_formula(total):
+    from refbilevel.kernels import projections as kernel
+
+    x = rng.standard_normal(200)
+    sorted_x = np.sort(x)[::-1]  # Held, Wolfe, Crowder (1974)
+    k = max(k for k in range(1, 201) if sorted_x[k - 1] > (sorted_x[:k].sum() - total) / k)
+    tau, count = kernel.simplex_threshold(x, total)
+    assert count == k and tau == pytest.approx((sorted_x[:k].sum() - total) / k, rel=1e-13)
+    y, support, size, margin = kernel.face(x, tau, 0.0)
+    np.testing.assert_array_equal(y, np.maximum(x - tau, 0.0))
+    np.testing.assert_array_equal(support, x > tau)
+    assert size == k and margin == abs(x - tau).min() and y.sum() == pytest.approx(total, rel=1e-12)
