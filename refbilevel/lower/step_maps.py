@@ -50,13 +50,20 @@ class StepMap:
         return np.tile(y, self.copies)
 
 
+def _along(g_xy, dX):
+    """g_xy' dX (m, k); for the identity, all directions at once, an array's transpose is that, without n^2 m operations."""
+    if isinstance(g_xy, np.ndarray) and len(dX) > 1 and np.array_equal(dX, np.eye(len(dX))):
+        return g_xy.T
+    return g_xy.T @ dX
+
+
 def gradient_descent(problem, s):
     """T = y - s g_y."""
     return StepMap(
         T=lambda x, y: y - s * problem.g_y(x, y),
         vjp_y=lambda x, y, u: u - s * (problem.g_yy(x, y) @ u),
         vjp_x=lambda x, y, u: -s * (problem.g_xy(x, y) @ u),
-        jvp=lambda x, y, dX, dY: dY - s * (problem.g_yy(x, y) @ dY + problem.g_xy(x, y).T @ dX),
+        jvp=lambda x, y, dX, dY: dY - s * (problem.g_yy(x, y) @ dY + _along(problem.g_xy(x, y), dX)),
         symmetric=True,
         scale=s,
         name="gradient_descent",
@@ -79,7 +86,7 @@ def heavy_ball(problem, s, b):
 
     def jvp(x, z, dX, dZ):
         y, dY = z[:m], dZ[:m]
-        return np.concatenate([(1 + b) * dY - b * dZ[m:] - s * (problem.g_yy(x, y) @ dY + problem.g_xy(x, y).T @ dX), dY])
+        return np.concatenate([(1 + b) * dY - b * dZ[m:] - s * (problem.g_yy(x, y) @ dY + _along(problem.g_xy(x, y), dX)), dY])
 
     return StepMap(T, vjp_y, vjp_x, jvp, copies=2, name="heavy_ball")
 
@@ -104,7 +111,7 @@ def nesterov(problem, s, b):
 
     def jvp(x, z, dX, dZ):
         w, dW = ahead(z), ahead(dZ)
-        return np.concatenate([dW - s * (problem.g_yy(x, w) @ dW + problem.g_xy(x, w).T @ dX), dZ[:m]])
+        return np.concatenate([dW - s * (problem.g_yy(x, w) @ dW + _along(problem.g_xy(x, w), dX)), dZ[:m]])
 
     return StepMap(T, vjp_y, vjp_x, jvp, copies=2, name="nesterov")
 
@@ -119,7 +126,7 @@ def newton(problem):
         T=lambda x, y: y - inverse(x, y, problem.g_y(x, y)),
         vjp_y=lambda x, y, u: np.zeros_like(u),
         vjp_x=lambda x, y, u: -(problem.g_xy(x, y) @ inverse(x, y, u)),
-        jvp=lambda x, y, dX, dY: -inverse(x, y, problem.g_xy(x, y).T @ dX),
+        jvp=lambda x, y, dX, dY: -inverse(x, y, _along(problem.g_xy(x, y), dX)),
         symmetric=True,
         name="newton",
     )
