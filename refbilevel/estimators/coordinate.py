@@ -31,7 +31,8 @@ def _map(problem, needed):
 
 def _support(problem, x, lower, *, linear=None):
     solution_map, f_x = _map(problem, "free_matrix"), problem.f_x(x, lower.y)
-    indirect, solution = solution_map.adjoint(x, lower, problem.f_y(x, lower.y), linear=linear)
+    f_y = problem.f_y.on(x, lower.y, solution_map.reads(x, lower))
+    indirect, solution = solution_map.adjoint(x, lower, f_y, linear=linear)
     return Estimate(gradient=f_x + indirect, direct=f_x, linear=solution, status=solution.status, detail=solution.detail)
 
 

@@ -19,7 +19,8 @@ from .protocol import Estimator
 
 def _compute(problem, x, lower, *, linear=None):
     y = lower.y
-    f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
+    reads = getattr(problem.solution_map, "reads", None)  # f_y costs a pass over the data, and a map may need few entries
+    f_x, f_y = problem.f_x(x, y), problem.f_y.on(x, y, None if reads is None else reads(x, lower))
     options = {} if linear is None else {"linear": linear}
     adjoint = getattr(problem.solution_map, "adjoint", None)
     if adjoint is None:

@@ -143,7 +143,7 @@ class SparseDesign(Design):
 
 
 def as_design(A, name, blocks=False):
-    """DenseDesign or SparseDesign of `A` (N, m), checked: real, finite, two-dimensional, at least 1 x 1.
+    """DenseDesign or SparseDesign of `A` (N, m), checked by `as_matrix`.
 
     A design is returned as it is; one in blocks of rows only where the caller can use it (`blocks`).
     """
@@ -151,27 +151,32 @@ def as_design(A, name, blocks=False):
         if not (A.compiled or blocks):
             raise ArgumentError(f"{name} is in blocks of rows, which only ridge and logistic read; pass an array")
         return A
+    A = as_matrix(A, name)
+    return SparseDesign(A) if sparse.issparse(A) else DenseDesign(np.ascontiguousarray(A))
+
+
+def as_matrix(A, name):
+    """`A` (N, m) as a float64 ndarray in either order, copied only where it must be, or as CSR; real, finite, at least 1 x 1."""
     if sparse.issparse(A):
-        csr = sparse.csr_array(A, dtype=np.float64)
-        if csr.indices.dtype != np.int32:
-            if csr.nnz > np.iinfo(np.int32).max:
+        A = sparse.csr_array(A, dtype=np.float64)
+        if A.indices.dtype != np.int32:
+            if A.nnz > np.iinfo(np.int32).max:
                 raise ArgumentError(f"{name} has more than 2^31 entries; split it")
-            csr = sparse.csr_array((csr.data, csr.indices.astype(np.int32), csr.indptr.astype(np.int32)), csr.shape)
-        csr.sum_duplicates()
-        values, design = csr.data, SparseDesign(csr)
+            A = sparse.csr_array((A.data, A.indices.astype(np.int32), A.indptr.astype(np.int32)), A.shape)
+        A.sum_duplicates()
+        values = A.data
     else:
-        values = np.asarray(A)
-        if values.dtype.kind not in "fiub":
-            raise DtypeError(f"{name} must be a real matrix, got dtype {values.dtype}; convert it to float64")
-        if values.ndim != 2:
-            raise ShapeError(f"{name} must be two-dimensional (samples, features), got shape {values.shape}")
-        values = np.ascontiguousarray(values, np.float64)
-        design = DenseDesign(values)
-    if min(design.shape) < 1:
-        raise ShapeError(f"{name} needs at least one row and one column, got shape {design.shape}")
+        A = np.asarray(A)
+        if A.dtype.kind not in "fiub":
+            raise DtypeError(f"{name} must be a real matrix, got dtype {A.dtype}; convert it to float64")
+        if A.ndim != 2:
+            raise ShapeError(f"{name} must be two-dimensional (samples, features), got shape {A.shape}")
+        values = A = np.asarray(A if A.flags.f_contiguous else np.ascontiguousarray(A), np.float64)
+    if min(A.shape) < 1:
+        raise ShapeError(f"{name} needs at least one row and one column, got shape {A.shape}")
     if not np.isfinite(values).all():
         raise ArgumentError(f"{name} must be finite; drop or fill the samples with NaN or infinity")
-    return design
+    return A
 
 
 class GramOperator(LinearOperator):

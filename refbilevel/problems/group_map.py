@@ -49,7 +49,8 @@ class GroupMap(ProximalMap):
 
     def _solve(self, x, y, tol):
         l, o = self.penalty(x), self.order
-        G = np.ascontiguousarray(self.smooth.gram(o, o))
+        block = self.smooth.block(o)
+        G = np.ascontiguousarray(self.smooth.gram(block, block))
         q = self.smooth.q[o]
         L = np.array([np.linalg.eigvalsh(G[a:b, a:b])[-1] for a, b in zip(self.starts, self.starts[1:])])
         scale, sweeps, step, z = max(np.abs(q).max(), 1e-300), 0, 1e-3, y[o]
@@ -70,7 +71,7 @@ class GroupMap(ProximalMap):
         dust = self.norms(y) * L <= KINK * scale  # a group at its kink: rounding alone keeps it off zero
         y[dust[self.groups]] = 0.0
         residual, margin = self._check(x, y, l, L)
-        return y, self.free(x, y), residual, margin, scale, sweeps
+        return y, self._factor(x, y, self.free(x, y)), residual, margin, scale, sweeps
 
     def _newton(self, x, y, scale):
         """Newton on the nonzero groups; None where it leaves them."""
@@ -115,7 +116,8 @@ class GroupMap(ProximalMap):
         u, groups = self._directions(y)[free], self.groups[free]
         ratio = (self.penalty(x) / np.where(self.norms(y) > 0, self.norms(y), 1.0))[groups]
         same = groups[:, None] == groups
-        return self.smooth.gram(free, free) + np.diag(ratio) - same * (ratio[:, None] * np.outer(u, u))
+        block = self.smooth.block(free)
+        return self.smooth.gram(block, block) + np.diag(ratio) - same * (ratio[:, None] * np.outer(u, u))
 
     def branches(self, x, lower, y_bar):
         """x_bar of every choice of which weakly held groups leave zero, (2^k, n); None beyond MOST_WEAK of them.

@@ -9,7 +9,7 @@ of which weakly held coordinates are free.
 Exact away from kinks. Bertrand et al., "Implicit differentiation for fast hyperparameter selection in non-smooth convex
 learning" (arXiv 2105.01637), Theorem 3.
 
-A concrete map offers `_solve(x, y0, tol) -> (y, free (indices), residual, margin, scale, iterations)`, `free_matrix(x, y, free)`,
+A concrete map offers `_solve(x, y0, tol) -> (y, SupportFactor, residual, margin, scale, iterations)`, `free_matrix(x, y, free)`,
 `stationarity(x, y) -> (m,)` (r on the free coordinates), `pull(x, y, free, v, y_bar) -> x_bar` and `push(x, y, free, dx) -> (right-hand side (|S|,), dy of the fixed (m,))`.
 """
 
@@ -39,6 +39,11 @@ class SupportFactor:
     factor: Factor | None
 
 
+def factored(free, A):
+    """The SupportFactor of A on the coordinates `free`."""
+    return SupportFactor(free, factorize(A, "cholesky") if free.size else None)
+
+
 class ProximalMap:
     """`solution_map` of a BilevelProblem: solve, vjp, jvp, adjoint."""
 
@@ -49,18 +54,17 @@ class ProximalMap:
             finite = np.isfinite(np.exp(x)).all()
         if not finite:
             return LowerSolution(y=start, status=Status.NONFINITE, detail="exp(x) overflows.", method="lasso_support")
-        y, free, residual, margin, scale, iterations = self._solve(x, start, tol)
-        support = self._factor(x, y, free)
+        y, support, residual, margin, scale, iterations = self._solve(x, start, tol)
         status, detail = self._status(support, residual, margin, scale, tol)
         active = np.ones(self.m, bool)
-        active[free] = False
+        active[support.free] = False
         return LowerSolution(
             y=y, residual=float(residual), active=active, margin=float(margin), iterations=iterations, status=status, detail=detail,
             method="lasso_support", factor=support,
         )  # fmt: skip
 
     def _factor(self, x, y, free):
-        return SupportFactor(free, factorize(self.free_matrix(x, y, free), "cholesky") if free.size else None)
+        return factored(free, self.free_matrix(x, y, free))
 
     def _status(self, support, residual, margin, scale, tol):
         limit = 1e-9 * scale if tol is None else max(tol, 100 * EPS * scale)
@@ -112,6 +116,16 @@ class ProximalMap:
         if lower.status is Status.DEGENERATE and solution.success:
             solution = replace(solution, status=Status.DEGENERATE, detail=lower.detail)
         return self.pull(x, lower.y, support.free, solution.x, y_bar), solution
+
+    def reads(self, x, lower):
+        """The indices of the entries of y_bar that `adjoint` reads, or None for all."""
+        if lower.status is Status.DEGENERATE or not isinstance(lower.factor, SupportFactor):
+            return None
+        return np.append(lower.factor.free, self._bound(x, lower.y))
+
+    def _bound(self, x, y):
+        """The indices of the coordinates held at a bound that moves with x."""
+        return np.zeros(0, int)
 
     def vjp(self, x, lower, y_bar, *, linear=None):
         """(dy/dx)' y_bar, (n,)."""

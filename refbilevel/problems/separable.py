@@ -4,24 +4,57 @@
 with l1_j = exp(x[i]) for i = l1_of[j] (0 if i < 0), l2 and hi likewise. Solver: a working set of coordinates, their Gram matrix,
 coordinate descent until signs nearly settle, then an active-set method from there whose steps solve
     (H_SS + l2) y_S = q_S - H_SB y_B - l1_S sign(y_S)
-by Cholesky; the KKT conditions of all coordinates decide which enter the working set.
+by Cholesky (kernels/active_set.py); the KKT conditions of all coordinates decide which enter the working set. Where the smooth part
+has a screen (screening.py), only the coordinates that its error leaves in doubt are looked at in full.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
+from ..kernels.active_set import margin, minimise, violation
 from ..kernels.coordinate import descend, forward_sweeps, recorded_sweeps, reverse_sweeps
 from ..linear import solve
-from .active_set import margin, solve_small, violation
-from .proximal import KINK, MOST_WEAK, ProximalMap
+from .proximal import KINK, MOST_WEAK, ProximalMap, factored
 
 #: problems up to so many coordinates use all of them at once
 WHOLE = 300
+#: coordinates in the first working set of the others
+FIRST = 100
+#: enlargements of the working set
+MOST_ROUNDS = 51
+
+
+class Parameters(NamedTuple):
+    """The sizes of the kinks, of the l2 terms and of the boxes of some coordinates."""
+
+    l1: np.ndarray
+    l2: np.ndarray
+    lo: np.ndarray
+    hi: np.ndarray
+
+    def on(self, indices):
+        return Parameters(*(p[indices] for p in self))
+
+    @property
+    def sides(self):
+        """What the optimality conditions are made of: (l1, lo, hi)."""
+        return self.l1, self.lo, self.hi
+
+
+@dataclass(frozen=True, eq=False)
+class WorkingSet:
+    """Coordinates in any order, with their block of the smooth part, G = H there, and their parameters."""
+
+    indices: np.ndarray
+    block: object
+    G: np.ndarray
+    parameters: Parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +74,7 @@ class SeparableMap(ProximalMap):
         size = np.append(np.exp(x), 0.0)  # index -1: absent
         l1, l2 = size[self.l1_of], size[self.l2_of]
         hi = np.where(self.hi_of >= 0, size[self.hi_of], np.inf)
-        return l1, l2, np.full(self.m, self.lo), hi
+        return Parameters(l1, l2, np.full(self.m, self.lo), hi)
 
     def value(self, x, y):
         """g(x, y); the box is a constraint, not a value."""
@@ -54,51 +87,101 @@ class SeparableMap(ProximalMap):
         return self.smooth.gradient(y) + l1 * np.sign(y) + l2 * y
 
     def _solve(self, x, y, tol):
-        l1, l2, lo, hi = parameters = self.parameters(x)
-        y = np.clip(y, lo, hi)
-        r = self.smooth.gradient(y) if y.any() else -self.smooth.q
-        scale = max(np.abs(self.smooth.q).max(), 1e-300)
-        chosen = np.flatnonzero(y) if self.m > WHOLE else np.arange(self.m)
-        chosen = self._enlarge(chosen, y, r, parameters)
-        G, rounds = self.smooth.gram(chosen, chosen), 0
-        while True:
-            rounds += 1
-            y_new = np.zeros(self.m)
-            y_new[chosen] = solve_small(G, self.smooth.q[chosen], *(p[chosen] for p in parameters), y[chosen], scale)
-            y = y_new
-            r = self.smooth.gradient(y)
-            off = violation(r + l2 * y, y, l1, lo, hi)
-            outside = np.ones(self.m, bool)
-            outside[chosen] = False
-            if rounds > 50 or not (off[outside] > max(1e-13 * scale, 0.1 * (tol or 0.0))).any():
+        parameters, q = self.parameters(x), self.smooth.q
+        y, scale = np.clip(y, *parameters[2:]), max(np.abs(q).max(), 1e-300)
+        W = self._working(self._first(y, parameters), parameters)
+        for rounds in range(1, MOST_ROUNDS + 1):
+            z = minimise(W.G, q[W.indices], *W.parameters, y[W.indices], scale)
+            image, r = self._gradient(W, z)
+            y = np.zeros(self.m)
+            y[W.indices] = z
+            strictness = margin(r, z, *W.parameters.sides, np.diag(W.G) + W.parameters.l2).min(initial=np.inf)
+            off, strictness = self._outside(image, W.indices, strictness, parameters)
+            if not (off > max(1e-13 * scale, 0.1 * (tol or 0.0))).any():
                 break
-            old, chosen = chosen, self._enlarge(chosen, y, r, parameters)
-            fresh = chosen[old.size :]
-            side = self.smooth.gram(old, fresh)
-            G = np.block([[G, side], [side.T, self.smooth.gram(fresh, fresh)]])
-        strictness = margin(r + l2 * y, y, l1, lo, hi, self._curvature(G, chosen, l2)).min()
-        return y, self.free(x, y), np.linalg.norm(off), strictness, scale, rounds
+            W = self._grown(W, self._worst(off, max(FIRST, W.indices.size)), parameters)
+        support, z, r = self._on_support(W, z, r)
+        y[W.indices] = z
+        residual = np.hypot(np.linalg.norm(violation(r, z, *W.parameters.sides)), np.linalg.norm(off))
+        return y, support, residual, strictness, scale, rounds
 
-    def _curvature(self, G, chosen, l2):
-        curvature = np.ones(self.m)
-        curvature[chosen] = np.diag(G) + l2[chosen]
-        return curvature
+    def _first(self, y, parameters):
+        """The first working set: everything, or the nonzeros of y and the worst at y."""
+        if self.m <= WHOLE:
+            return np.arange(self.m)
+        held = np.flatnonzero(y)
+        r = self.smooth.gradients(self.smooth.image(self.smooth.block(held), y[held]))[0] if held.size else -self.smooth.q
+        off = violation(r, y, *parameters.sides)
+        off[held] = 0.0
+        return np.concatenate([held, self._worst(off, max(FIRST, held.size))])
 
-    def _enlarge(self, chosen, y, r, parameters):
-        """`chosen` followed by the coordinates outside that violate their condition most."""
-        l1, l2, lo, hi = parameters
-        off = violation(r + l2 * y, y, l1, lo, hi)
-        off[chosen] = 0.0
-        count = max(100, min(chosen.size, self.m), int(np.count_nonzero(y)))
-        top = np.argsort(-off)[:count]
-        return np.concatenate([chosen, top[off[top] > 0.0]])
+    def _worst(self, off, count):
+        """The coordinates of the `count` largest positive entries of off, largest first."""
+        positive = np.flatnonzero(off > 0.0)
+        return positive[np.argsort(-off[positive])[:count]]
+
+    def _working(self, indices, parameters):
+        block = self.smooth.block(indices)
+        return WorkingSet(indices, block, self.smooth.gram(block, block), parameters.on(indices))
+
+    def _grown(self, W, indices, parameters):
+        """W and the coordinates `indices`."""
+        fresh = self._working(indices, parameters)
+        side = self.smooth.gram(W.block, fresh.block)
+        return WorkingSet(
+            np.concatenate([W.indices, indices]), self.smooth.join(W.block, fresh.block),
+            np.block([[W.G, side], [side.T, fresh.G]]), Parameters(*map(np.append, W.parameters, fresh.parameters)),
+        )  # fmt: skip
+
+    def _gradient(self, W, z):
+        """(what the gradients at z have in common, the gradient on W)."""
+        image = self.smooth.image(W.block, z)
+        return image, self.smooth.gradient_on(image, W.block) + W.parameters.l2 * z
+
+    def _outside(self, image, chosen, strictness, parameters):
+        """(violation (m,) of the coordinates not chosen, all of them zero, and the least margin of all, `strictness` on the chosen).
+
+        Their gradients may be estimates: those whose error leaves open whether they violate their condition or are the least strict
+        are computed.
+        """
+        if chosen.size == self.m:
+            return np.zeros(0), strictness
+        r, error = self.smooth.gradients(image)
+        if np.any(error):
+            clear = parameters.l1 - np.abs(r) - error > max(strictness, 0.0)
+            clear[chosen] = True
+            open_ = np.flatnonzero(~clear)
+            open_ = open_ if open_.size < self.m // 4 else np.arange(self.m)
+            r[open_] = self.smooth.gradient_on(image, self.smooth.block(open_))
+        zero = np.zeros(self.m)
+        off, margins = violation(r, zero, *parameters.sides), margin(r, zero, *parameters.sides, zero + 1.0)
+        off[chosen], margins[chosen] = 0.0, np.inf
+        return off, min(strictness, margins.min())
+
+    def _on_support(self, W, z, r):
+        """(SupportFactor, z, r): one Newton step on the free coordinates on, with r by the residual, where that lowers it."""
+        l1, l2, lo, hi = W.parameters
+        free = np.flatnonzero((z != 0.0) & (z < hi) & (z > lo))
+        free = free[np.argsort(W.indices[free])]
+        A = W.G[np.ix_(free, free)]
+        A[np.diag_indices_from(A)] += l2[free]
+        support = factored(W.indices[free], A)
+        if free.size == 0:
+            return support, z, r
+        kinks, moved = l1 * np.sign(z), z.copy()
+        moved[free] -= support.factor.solve((r + kinks)[free])
+        after = self._gradient(W, moved)[1]
+        same = ((moved * z > 0.0) & (moved < hi))[free].all()
+        lower = np.abs(after + kinks)[free].max() < np.abs(r + kinks)[free].max()
+        return (support, moved, after) if same and lower else (support, z, r)
 
     def free(self, x, y):
         _, _, lo, hi = self.parameters(x)
         return np.flatnonzero((y != 0.0) & (y < hi) & (y > lo))
 
     def free_matrix(self, x, y, free):
-        H = np.array(self.smooth.gram(free, free))
+        block = self.smooth.block(free)
+        H = np.array(self.smooth.gram(block, block))
         H[np.diag_indices_from(H)] += self.parameters(x)[1][free]
         return H
 
@@ -107,15 +190,15 @@ class SeparableMap(ProximalMap):
         operator = lambda v: product(v.ravel()) + l2 * v.ravel()  # noqa: E731
         return LinearOperator((free.size, free.size), matvec=operator, rmatvec=operator, dtype=np.float64)
 
-    def _bound(self, y, hi):
-        return np.flatnonzero((y >= hi) & (self.hi_of >= 0))
+    def _bound(self, x, y):
+        return np.flatnonzero((y >= self.parameters(x)[3]) & (self.hi_of >= 0))
 
     def pull(self, x, y, free, v, y_bar):
         l1, l2, _, hi = self.parameters(x)
         parts = np.zeros(self.n + 1)
         np.subtract.at(parts, self.l1_of[free], v * l1[free] * np.sign(y[free]))
         np.subtract.at(parts, self.l2_of[free], v * l2[free] * y[free])
-        held = self._bound(y, hi)
+        held = self._bound(x, y)
         if held.size:
             spread = np.zeros(self.m)
             spread[free] = v
@@ -125,7 +208,7 @@ class SeparableMap(ProximalMap):
     def push(self, x, y, free, dx):
         l1, l2, _, hi = self.parameters(x)
         change = np.append(dx, 0.0)
-        dy, held = np.zeros(self.m), self._bound(y, hi)
+        dy, held = np.zeros(self.m), self._bound(x, y)
         dy[held] = hi[held] * change[self.hi_of[held]]
         rhs = -(l1 * np.sign(y) * change[self.l1_of] + l2 * y * change[self.l2_of])[free]
         return (rhs - self.smooth.product(dy)[free] if held.size else rhs), dy
@@ -178,7 +261,7 @@ class SeparableMap(ProximalMap):
         return np.array(rows)
 
     def _sweep_data(self, x):
-        everything = np.arange(self.m)
+        everything = self.smooth.block(np.arange(self.m))
         return np.ascontiguousarray(self.smooth.gram(everything, everything)), self.smooth.q, *self.parameters(x)
 
     def forward(self, x, y0, sweeps):

@@ -14,19 +14,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
+from scipy.special import expit
 
 from ..errors import ArgumentError, ShapeError, unknown
 from ..problem import BilevelProblem, as_vector
-from .design import as_design
+from .design import Design, as_design, as_matrix
 from .group_map import GroupMap
 from .linear_models import LOGISTIC, SQUARED, labels_of
-from .separable import SeparableMap
+from .separable import WHOLE, SeparableMap
 from .smooth_parts import Explicit, LeastSquares
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationLoss:
-    """f and its gradients; `map` gives g. B (N', m) a design, so that the prediction is B y."""
+    """f and its gradients; `map` gives g. B (N', m), so that the prediction is B y; where y is zero, the columns of an ndarray are not read."""
 
     map: object
     B: object
@@ -35,20 +37,41 @@ class ValidationLoss:
     rho: float
     center: np.ndarray
 
-    def _loss(self, y):
-        return self.B.loss(self.t, np.full(len(self.t), 1.0 / len(self.t)), y, self.loss)
+    def predict(self, y):
+        """B y, (N',)."""
+        held = np.flatnonzero(y)
+        return self.B[:, held] @ y[held] if isinstance(self.B, np.ndarray) and held.size < len(y) // 4 else self.B @ y
+
+    def slopes(self, y):
+        """The derivative of f in the predictions, (N',)."""
+        z = self.predict(y)
+        slopes = z - self.t if self.loss == SQUARED else -self.t * expit(-self.t * z)
+        return slopes / len(z)
 
     def f(self, x, y):
-        return self._loss(y)[0] + 0.5 * self.rho * np.sum((x - self.center) ** 2)
+        z = self.predict(y)
+        losses = 0.5 * (z - self.t) ** 2 if self.loss == SQUARED else np.logaddexp(0.0, -self.t * z)
+        return losses.mean() + 0.5 * self.rho * np.sum((x - self.center) ** 2)
 
     def f_x(self, x, y):
         return self.rho * (x - self.center)
 
-    def f_y(self, x, y):
-        return self._loss(y)[1]
-
     def g(self, x, y):
         return self.map.value(x, y)
+
+
+@dataclass(frozen=True, eq=False)
+class UpperGradient:
+    """The oracle f_y of a ValidationLoss; `on(x, y, indices)` computes those entries alone."""
+
+    upper: ValidationLoss
+
+    def __call__(self, x, y):
+        return self.upper.B.T @ self.upper.slopes(y)
+
+    def on(self, x, y, indices):
+        slopes = self.upper.slopes(y)
+        return self.upper.B[:, indices].T @ slopes if isinstance(self.upper.B, np.ndarray) else (self.upper.B.T @ slopes)[indices]
 
 
 def _problem(solution_map, B, t, loss, prior, bounds, name):
@@ -59,15 +82,25 @@ def _problem(solution_map, B, t, loss, prior, bounds, name):
     center = as_vector(np.full(n, center, float) if np.ndim(center) == 0 else center, n, "prior's center")
     upper = ValidationLoss(solution_map, B, t, loss, float(rho), center)
     return BilevelProblem(
-        n=n, m=m, f=upper.f, f_x=upper.f_x, f_y=upper.f_y, g=upper.g, solution_map=solution_map, bounds=bounds, name=name
+        n=n, m=m, f=upper.f, f_x=upper.f_x, f_y=UpperGradient(upper), g=upper.g, solution_map=solution_map, bounds=bounds, name=name
     )
 
 
 def _data(X_train, t_train, X_val, t_val):
-    train, val = as_design(X_train, "X_train"), as_design(X_val, "X_val")
-    if train.shape[1] != val.shape[1]:
-        raise ShapeError(f"X_train and X_val must have the same features, got {train.shape[1]} and {val.shape[1]}")
-    return train, as_vector(t_train, train.shape[0], "t_train"), val, as_vector(t_val, val.shape[0], "t_val")
+    """(A, t, B, s), the matrices in whichever order they came."""
+    A, B = _matrix(X_train, "X_train"), _matrix(X_val, "X_val")
+    if A.shape[1] != B.shape[1]:
+        raise ShapeError(f"X_train and X_val must have the same features, got {A.shape[1]} and {B.shape[1]}")
+    return A, as_vector(t_train, A.shape[0], "t_train"), B, as_vector(t_val, B.shape[0], "t_val")
+
+
+def _matrix(X, name):
+    return as_design(X, name).A if isinstance(X, Design) else as_matrix(X, name)
+
+
+def _separable(A, t, *data):
+    """The map of a Lasso or elastic net, with a screen where a working set is used."""
+    return SeparableMap(LeastSquares.of(A, t, screened=A.shape[1] > WHOLE), *data)
 
 
 def _indices(penalties, m, known=("one", "per-feature")):
@@ -82,6 +115,8 @@ def lasso(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, bounds
     Parameters
     ----------
     X_train, X_val : (N, m), (N', m) ndarray or sparse
+        Kept as they are, not copied, in float64 of either order; columns are what is read, so Fortran order is a little faster. With
+        more than 300 features a dense X_train is kept in 16 bits as well (screening.py).
     t_train, t_val : (N,), (N',)
     penalties : "one" or "per-feature"
     prior : (rho, center), optional
@@ -94,7 +129,7 @@ def lasso(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, bounds
     train, t, val, t_val = _data(X_train, t_train, X_val, t_val)
     m = train.shape[1]
     l1_of = _indices(penalties, m)
-    solution_map = SeparableMap(LeastSquares.of(train.A, t), int(l1_of[-1]) + 1, m, l1_of, np.full(m, -1), np.full(m, -1))
+    solution_map = _separable(train, t, int(l1_of[-1]) + 1, m, l1_of, np.full(m, -1), np.full(m, -1))
     return _problem(solution_map, val, t_val, SQUARED, prior, bounds, "lasso" if penalties == "one" else "weighted_lasso")
 
 
@@ -104,7 +139,7 @@ def elastic_net(X_train, t_train, X_val, t_val, *, penalties="one", prior=None, 
     m = train.shape[1]
     l1_of = _indices(penalties, m)
     count = int(l1_of[-1]) + 1
-    solution_map = SeparableMap(LeastSquares.of(train.A, t), 2 * count, m, l1_of, count + l1_of, np.full(m, -1))
+    solution_map = _separable(train, t, 2 * count, m, l1_of, count + l1_of, np.full(m, -1))
     return _problem(solution_map, val, t_val, SQUARED, prior, bounds, "elastic_net")
 
 
@@ -116,7 +151,7 @@ def group_lasso(X_train, t_train, X_val, t_val, groups, *, penalties="one", prio
     if labels.min() < 0 or np.bincount(labels, minlength=count).min() == 0:
         raise ArgumentError("groups must number the groups 0 ... G - 1, each with at least one feature")
     x_of = _indices(penalties, count, ("one", "per-group"))
-    solution_map = GroupMap.of(LeastSquares.of(train.A, t), labels, x_of)
+    solution_map = GroupMap.of(LeastSquares.of(train, t), labels, x_of)
     return _problem(solution_map, val, t_val, SQUARED, prior, bounds, "group_lasso")
 
 
@@ -132,13 +167,13 @@ def svm_dual(X_train, t_train, X_val, t_val, *, costs="one", kernel="linear", ga
         raise unknown("kernel", kernel, ("linear", "rbf"))
     if not ridge >= 0:
         raise ArgumentError(f"ridge must be at least 0, got {ridge}")
-    A, B = (d.A if isinstance(d.A, np.ndarray) else d.A.toarray() for d in (train, val))
+    A, B = (X.toarray() if sparse.issparse(X) else X for X in (train, val))
     K, K_val = _kernel(A, A, kernel, gamma), _kernel(B, A, kernel, gamma)
     N = len(t)
     Q = t[:, None] * K * t + ridge * np.eye(N)
     hi_of = _indices(costs, N, ("one", "per-sample"))
     solution_map = SeparableMap(Explicit(Q, np.ones(N)), int(hi_of[-1]) + 1, N, np.full(N, -1), np.full(N, -1), hi_of, lo=0.0)
-    return _problem(solution_map, as_design(K_val * t, "kernel"), t_val, LOGISTIC, prior, bounds, "svm_dual")
+    return _problem(solution_map, K_val * t, t_val, LOGISTIC, prior, bounds, "svm_dual")
 
 
 def _kernel(A, B, kernel, gamma):

@@ -1,5 +1,6 @@
 """Nonsmooth families: solutions by their optimality conditions, hypergradients by re-solving, kinks by closed forms."""
 
+import dataclasses
 import pickle
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import refbilevel as rb
+from refbilevel.problems.screening import Screen
 
 
 def regression(N=40, m=25, seed=0):
@@ -121,6 +123,98 @@ def test_working_set_reaches_the_same_solution_as_the_whole(monkeypatch):
         np.testing.assert_allclose(small.gradient, whole.gradient, rtol=1e-9, atol=1e-13)
         warm = rb.solve_lower(problem, x, y0=small.lower.y)
         np.testing.assert_allclose(warm.y, small.lower.y, atol=1e-14)
+
+
+def without_screen(problem):
+    smooth = dataclasses.replace(problem.solution_map.smooth, screen=None)
+    return rb.problem.replace(problem, solution_map=dataclasses.replace(problem.solution_map, smooth=smooth))
+
+
+@pytest.mark.parametrize("gap", [2e-3, 1e-7, -1e-7])
+def test_coordinates_closer_to_their_kink_than_the_screen_sees_are_looked_at_in_full(gap):
+    X, t, X_val, t_val = regression(N=60, m=900)
+    problem = rb.problems.lasso(X, t, X_val, t_val, penalties="per-feature")
+    x = np.full(900, np.log(0.4 * np.abs(X.T @ t).max() / len(t)))
+    before = without_screen(problem).solution_map.solve(x)
+    r = np.abs(X.T @ (X @ before.y - t)) / len(t)
+    out = np.flatnonzero(before.active)[np.argsort(-r[before.active])[150:170]]  # held at zero, and in no working set
+    x[out] = np.log(r[out] * (1 + gap))
+    error = problem.solution_map.smooth.screen.products(X @ before.y - t)[1][out] / len(t)
+    assert (error > 2 * abs(gap) * r[out]).all() or gap == 2e-3
+    lower, exact = rb.solve_lower(problem, x), rb.solve_lower(without_screen(problem), x)
+    assert lower.success and (lower.y[out] != 0).any() == (gap < 0)
+    np.testing.assert_allclose(lower.y, exact.y, atol=1e-14)
+    assert lower.margin == pytest.approx(exact.margin, rel=1e-9, abs=1e-15)
+    assert gap != 1e-7 or lower.margin == pytest.approx(gap * r[out].min(), rel=1e-6)
+
+
+def test_close_to_a_fit_the_residual_gives_digits_that_the_gram_matrix_has_lost():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 6)) @ np.diag(np.logspace(0, -3, 6)) @ rng.standard_normal((6, 6))
+    t = X @ np.arange(1.0, 7.0)
+    c = 1e-9
+    y = rb.solve_lower(rb.problems.lasso(X, t, X, t), [np.log(c)]).y
+    signs, A = np.ones(6), X.T @ X / 40
+    truth = np.arange(1.0, 7.0) - np.exp(np.log(c)) * np.linalg.solve(A, signs)  # A y = A w - c sign(y); t is X w to rounding
+    assert np.linalg.cond(A) > 1e6 and (truth > 0.9).all()
+    assert np.abs(y - truth).max() <= 1e-12
+
+
+COLUMNS = st.tuples(st.integers(0, 10**6), st.integers(1, 40), st.sampled_from([0, 1, 8, 60]), st.sampled_from([-280, -20, 0, 20, 280]))
+
+
+@given(COLUMNS)
+def test_the_screen_bounds_its_error(case):
+    """Columns from even to those of one dominant entry, of any size, zeros among them; against extended precision."""
+    seed, N, spread, size = case
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((N, 7)) * np.exp(0.3 * spread * rng.standard_normal((N, 7))) * 10.0 ** rng.integers(-3, 4, 7)
+    A[:, 3] = 0.0
+    A, r = A / np.abs(A).max() * 10.0**size, rng.standard_normal(N) * 10.0 ** rng.integers(-20, 20)
+    estimate, bound = Screen.of(A).products(r)
+    exact = (A.T / 10.0**size).astype(np.longdouble) @ r.astype(np.longdouble)
+    assert (np.abs(estimate.astype(np.longdouble) / np.longdouble(10.0**size) - exact) <= bound / 10.0**size).all()
+    assert (bound <= 2e-3 * np.sqrt(N) * np.abs(A).max(axis=0) * np.linalg.norm(r)).all(), "it would clear nothing"
+
+
+def test_the_screen_adds_over_blocks_of_rows_and_clears_nothing_where_it_overflows():
+    rng = np.random.default_rng(0)
+    A, r = rng.standard_normal((2500, 3)), rng.standard_normal(2500)
+    estimate, bound = Screen.of(A).products(r)
+    assert (np.abs(estimate - A.T @ r) <= bound).all() and (bound <= 2e-4 * np.linalg.norm(A, axis=0) * np.linalg.norm(r)).all()
+    estimate, bound = Screen.of(1e307 * A).products(1e10 * r)
+    assert not (1.0 - np.abs(estimate) - bound > 0).any()
+    assert np.isinf(Screen.of(1e-310 * A).products(r)[1]).all()
+
+
+def test_the_screen_knows_what_the_conversion_loses():
+    column = np.full((2500, 1), 0.4 / 32767)  # all but one entry are rounded to zero
+    column[0] = 1.0
+    estimate, bound = Screen.of(column).products(np.ones(2500))
+    assert 0.01 < np.abs(estimate - column.sum()) <= bound
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_data_are_kept_as_they_come(order):
+    X, t, X_val, t_val = regression(m=320)
+    X, X_val = np.asarray(X, order=order), np.asarray(X_val, order=order)
+    problem = rb.problems.lasso(X, t, X_val, t_val)
+    assert np.shares_memory(problem.solution_map.smooth.A, X) and np.shares_memory(problem.f_y.upper.B, X_val)
+    assert problem.solution_map.smooth.screen.codes.nbytes == X.nbytes // 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_entries_of_f_y_that_no_coordinate_needs_are_not_computed(family):
+    problem, x = build(family)
+    lower = rb.solve_lower(problem, x)
+    whole = rb.hypergradient(rb.problem.replace(problem, f_y=problem.f_y.__call__), x)
+    part = rb.hypergradient(problem, x, diagnostics=False)
+    assert part.cost["f_y"] == 1
+    np.testing.assert_allclose(part.gradient, whole.gradient, rtol=1e-12, atol=1e-15)
+    reads = problem.solution_map.reads(x, lower)
+    assert set(reads) >= set(np.flatnonzero(~lower.active)) and len(reads) < problem.m or family == "svm, linear"
+    twice = rb.problem.replace(problem, f_y=lambda x, y: 2 * problem.f_y(x, y))
+    np.testing.assert_allclose(rb.hypergradient(twice, x).indirect, 2 * part.indirect, rtol=1e-11, atol=1e-14)
 
 
 @pytest.mark.parametrize("method", ["coordinate_forward", "coordinate_reverse"])
