@@ -167,3 +167,18 @@ def test_a_campaign_reports_each_scenario_and_its_ending():
     endings = dict(fuzzing.run(12, seed=3))
     assert list(endings) == list(fuzzing.drawn(12, seed=3))
     assert not any(ending.failed for ending in endings.values()), endings
+
+
+def test_every_estimator_is_fuzzed():
+    assert set().union(*FITTING.values()) == set(rb.ESTIMATORS)
+
+
+@pytest.mark.parametrize("family", FITTING)
+def test_without_a_fault_the_truth_of_each_family_is_met(family):
+    """By the exact method to 1e-6 of it, by differences of solved values to 1e-4."""
+    for seed in range(4):
+        s = fuzzing.scenario(family, "healthy", "finite_difference", 1 + seed % 3, 3, seed)
+        for method, digits in (("auto", 6), ("finite_difference", 4)):
+            h = rb.hypergradient(s.problem, s.x, method)
+            assert h.success or method == "finite_difference", h.message  # differences may straddle a kink, and say so
+            assert not h.success or np.linalg.norm(h.gradient - s.truth) <= 10.0**-digits * (np.linalg.norm(s.truth) + 1e-3), (method, seed)

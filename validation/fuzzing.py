@@ -22,15 +22,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator
 
 from ..driver import hypergradient, kind
 from ..errors import BilevelError
 from ..estimators import ESTIMATORS
-from ..problem import BilevelProblem, Constraints
+from ..kkt import conditions
+from ..problem import Constraints
 from ..problem import replace as changed
 from ..problems.polynomial import random_spd
 from ..results import LowerSolution
-from .bound_campaign import LONG, random_direction, solve_long
+from .bound_campaign import random_direction
+from .fuzz_families import FAMILIES
 from .watchdog import Lost, outcomes
 
 SECONDS = 30  # of processor time a run; a run that cannot be interrupted is ended at twice that
@@ -57,76 +61,6 @@ class Scenario:
     noise: float = 0.0
 
 
-# --- families: problem, x and truth, in plain NumPy
-
-
-def quadratic_family(rng, n, m):
-    """g = y'Hy/2 - y'(Bx + c), f = |y - d|^2/2 + a'x + x'Cy."""
-    H, B, C = random_spd(m, 10 ** rng.uniform(0, 5), rng), rng.standard_normal((m, n)), rng.standard_normal((n, m))
-    c, d, a, x = rng.standard_normal(m), rng.standard_normal(m), rng.standard_normal(n), rng.standard_normal(n)
-    problem = BilevelProblem(
-        n=n, m=m, f=lambda x, y: 0.5 * (y - d) @ (y - d) + a @ x + x @ C @ y, f_x=lambda x, y: a + C @ y, f_y=lambda x, y: y - d + C.T @ x,
-        g=lambda x, y: 0.5 * y @ H @ y - y @ (B @ x + c), g_x=lambda x, y: -B.T @ y, g_y=lambda x, y: H @ y - B @ x - c,
-        g_yy=lambda x, y: H, g_xy=lambda x, y: -B.T, f_xx=lambda x, y: np.zeros((n, n)), f_xy=lambda x, y: C, f_yy=lambda x, y: np.eye(m),
-        g_xx=lambda x, y: np.zeros((n, n)),
-    )  # fmt: skip
-    return problem, x, smooth_truth(problem, x)
-
-
-def quartic_family(rng, n, m):
-    """g = y'Hy/2 + sum y^4/12 + (1 + x_0^2) |y|^2/2 - y'Bx, f = sum sin y + y'Dy/2: second derivatives vary."""
-    H, D, B, x = random_spd(m, 10 ** rng.uniform(0, 3), rng), random_spd(m, 3.0, rng), rng.standard_normal((m, n)), rng.standard_normal(n)
-    e = np.eye(n)[0]
-    problem = BilevelProblem(
-        n=n, m=m, f=lambda x, y: np.sin(y).sum() + 0.5 * y @ D @ y, f_x=lambda x, y: 0 * x, f_y=lambda x, y: np.cos(y) + D @ y,
-        g=lambda x, y: 0.5 * y @ H @ y + (y**4).sum() / 12 + 0.5 * (1 + x[0] ** 2) * (y @ y) - y @ B @ x,
-        g_x=lambda x, y: x[0] * (y @ y) * e - B.T @ y, g_y=lambda x, y: H @ y + y**3 / 3 + (1 + x[0] ** 2) * y - B @ x,
-        g_yy=lambda x, y: H + np.diag(y**2 + 1 + x[0] ** 2), g_xy=lambda x, y: 2 * x[0] * np.outer(e, y) - B.T,
-        f_xx=lambda x, y: np.zeros((n, n)), f_xy=lambda x, y: np.zeros((n, m)), f_yy=lambda x, y: D - np.diag(np.sin(y)),
-        g_xx=lambda x, y: (y @ y) * np.outer(e, e),
-    )  # fmt: skip
-    return problem, x, smooth_truth(problem, x)
-
-
-def smooth_truth(problem, x):
-    """Newton's method and the adjoint, residuals in longdouble."""
-    x, y = np.asarray(x, LONG), np.zeros(problem.m, LONG)
-    for _ in range(40):
-        y = y - solve_long(np.asarray(problem.g_yy(x, y), LONG), problem.g_y(x, y))
-    v = solve_long(np.asarray(problem.g_yy(x, y), LONG), problem.f_y(x, y))
-    return np.asarray(problem.f_x(x, y) - problem.g_xy(x, y) @ v, float)
-
-
-def rows_family(rng, n, m):
-    """A QP with rows G y + E x <= h and perhaps one equality, whose active set and margins (>= 0.05) are drawn first."""
-    P, B = random_spd(m, 10 ** rng.uniform(0, 2), rng), rng.standard_normal((n, m))
-    l = int(rng.integers(0, 2)) if m > 1 else 0
-    k = int(rng.integers(1, m + 3))
-    J = int(rng.integers(0, min(k, m - l) + 1))
-    G, E, A = rng.standard_normal((k, m)), rng.standard_normal((k, n)), rng.standard_normal((l, m))
-    x, y, nu, t, C = rng.standard_normal(n), rng.standard_normal(m), rng.standard_normal(l), rng.standard_normal(m), rng.standard_normal((n, m))
-    mu = np.where(np.arange(k) < J, 0.05 + rng.random(k), 0.0)
-    h = G @ y + E @ x + np.where(np.arange(k) < J, 0.0, 0.05 + rng.random(k))
-    c, b = -(P @ y + B.T @ x + G.T @ mu + A.T @ nu), A @ y
-    equality = dict(q=lambda x, y: A @ y - b, q_x=lambda x, y: np.zeros((l, n)), q_y=lambda x, y: A) if l else {}
-    problem = BilevelProblem(
-        n=n, m=m, f=lambda x, y: 0.5 * (y - t) @ (y - t) + x @ C @ y, f_x=lambda x, y: C @ y, f_y=lambda x, y: y - t + C.T @ x,
-        g=lambda x, y: 0.5 * y @ P @ y + x @ B @ y + c @ y, g_x=lambda x, y: B @ y, g_y=lambda x, y: P @ y + B.T @ x + c,
-        g_yy=lambda x, y: P, g_xy=lambda x, y: B, f_yy=lambda x, y: np.eye(m),
-        constraints=Constraints(p=lambda x, y: G @ y + E @ x - h, p_x=lambda x, y: E, p_y=lambda x, y: G, linear=True, **equality),
-    )  # fmt: skip
-    K = np.zeros((m + J + l, m + J + l), LONG)
-    rows = np.vstack([G[:J], A])
-    K[:m, :m], K[:m, m:], K[m:, :m] = P, rows.T, rows
-    z = solve_long(K, np.concatenate([-(B.T @ np.asarray(x, LONG) + c), (h - E @ np.asarray(x, LONG))[:J], b]))
-    w = solve_long(K, np.concatenate([z[:m] - t + C.T @ x, np.zeros(J + l, LONG)]))
-    truth = C @ z[:m] - B @ w[:m] - np.vstack([E[:J], np.zeros((l, n))]).T @ w[m:]
-    return problem, x, np.asarray(truth, float)
-
-
-FAMILIES = {"quadratic": quadratic_family, "quartic": quartic_family, "rows": rows_family}
-
-
 # --- faults: (rng, Scenario) -> Scenario
 
 ORACLES = ("f", "f_x", "f_y", "g", "g_x", "g_y", "g_yy", "g_xy")
@@ -136,7 +70,7 @@ ROWS = ("p", "p_x", "p_y")
 def with_oracle(scenario, rng, wrap):
     """The scenario with one oracle, of the objectives or the rows, wrapped: wrap(oracle) -> oracle."""
     problem = scenario.problem
-    names = ORACLES + (ROWS if problem.constraints is not None else ())
+    names = [name for name in ORACLES if getattr(problem, name) is not None] + list(ROWS if problem.constraints is not None else ())
     name = str(rng.choice(names))
     if name in ROWS:
         rows = vars(problem.constraints) | {name: wrap(getattr(problem.constraints, name))}
@@ -163,6 +97,11 @@ def from_call(first, instead):
     return wrap
 
 
+def dense(value):
+    """What an oracle answered, sparse arrays and operators as ndarrays."""
+    return conditions.dense(value) if sparse.issparse(value) or isinstance(value, LinearOperator) else value
+
+
 def healthy(rng, s):
     return s
 
@@ -175,7 +114,7 @@ def bad_x(rng, s):
 
 def nan_oracle(rng, s):
     def spoil(value):
-        value = np.array(value, float)
+        value = np.array(dense(value), float)
         value.flat[rng.integers(value.size)] = rng.choice([np.nan, np.inf])
         return value if value.ndim else float(value)
 
@@ -198,7 +137,8 @@ def interrupted(rng, s):
 
 def misshapen(rng, s):
     kinds = (lambda v: None, lambda v: np.append(np.ravel(v), 1.0), lambda v: np.asarray(v)[None], lambda v: "text", lambda v: np.asarray(v) + 1j)
-    return derived(s, **with_oracle(s, rng, from_call(1, kinds[rng.integers(len(kinds))])))
+    spoil = kinds[rng.integers(len(kinds))]
+    return derived(s, **with_oracle(s, rng, from_call(1, lambda value: spoil(dense(value)))))
 
 
 def frozen_arrays(rng, s):
@@ -214,23 +154,29 @@ def frozen_arrays(rng, s):
     return derived(s, **with_oracle(s, rng, from_call(1, freeze)))
 
 
+#: what a problem of the library knows of its own g, and has to forget where g is replaced
+FORGOTTEN = {"lower_solver": None, "constants": None}
+
+
 def indefinite(rng, s):
     """g with a direction of negative curvature, and no rows to hold it: there is no lower solution (a quartic would have one)."""
     old, u = s.problem, random_direction(rng, s.problem.m)
-    if not np.array_equal(old.g_yy(s.x, np.zeros(old.m)), old.g_yy(s.x, np.ones(old.m))):
+    if old.solution_map is not None or not np.array_equal(old.g_yy(s.x, np.zeros(old.m)), old.g_yy(s.x, np.ones(old.m))):
         return s
     size = 1.5 * np.linalg.norm(old.g_yy(s.x, np.ones(old.m)), 2) + 1.0
     return derived(
         s, truth=None,
         problem=changed(
             old, g=lambda x, y: old.g(x, y) - 0.5 * size * (u @ y) ** 2, g_y=lambda x, y: old.g_y(x, y) - size * (u @ y) * u,
-            g_yy=lambda x, y: old.g_yy(x, y) - size * np.outer(u, u), constraints=None,
+            g_yy=lambda x, y: old.g_yy(x, y) - size * np.outer(u, u), constraints=None, **FORGOTTEN,
         ),
     )  # fmt: skip
 
 
 def flat_direction(rng, s):
     """g_yy singular along u: y* is not unique, and f tells the difference."""
+    if s.problem.solution_map is not None:
+        return s
     m, n = s.problem.m, s.problem.n
     u, B = random_direction(rng, m), rng.standard_normal((m, n))
     H = random_spd(m, 10.0, rng)
@@ -244,7 +190,7 @@ def flat_direction(rng, s):
             old, f=lambda x, y: 0.5 * y @ y + 3 * u @ y, f_x=lambda x, y: np.zeros(n), f_y=lambda x, y: y + 3 * u,
             g=lambda x, y: 0.5 * y @ H @ y - y @ (B @ x), g_x=lambda x, y: -B.T @ y, g_y=lambda x, y: H @ y - B @ x, g_yy=lambda x, y: H,
             g_xy=lambda x, y: -B.T, constraints=None, f_yy=lambda x, y: np.eye(m), f_xy=lambda x, y: np.zeros((n, m)),
-            g_xx=lambda x, y: np.zeros((n, n)), f_xx=lambda x, y: np.zeros((n, n)),
+            g_xx=lambda x, y: np.zeros((n, n)), f_xx=lambda x, y: np.zeros((n, n)), **FORGOTTEN,
         ),
     )  # fmt: skip
 
@@ -252,12 +198,15 @@ def flat_direction(rng, s):
 def scaled(rng, s):
     """g times 10^(+-150): the same y* and gradient."""
     c, old = 10.0 ** rng.uniform(-150, 150), s.problem
-    return derived(s, problem=changed(old, **{name: (lambda x, y, o=getattr(old, name): c * o(x, y)) for name in ("g", "g_x", "g_y", "g_yy", "g_xy", "g_xx") if getattr(old, name)}))
+    if old.solution_map is not None:
+        return s
+    names = [name for name in ("g", "g_x", "g_y", "g_yy", "g_xy", "g_xx") if getattr(old, name)]
+    return derived(s, problem=changed(old, **{name: (lambda x, y, o=getattr(old, name): c * o(x, y)) for name in names}, **FORGOTTEN))
 
 
 def stopped_early(rng, s):
     """A lower solution given, off by 10^-1 ... 10^-9."""
-    if s.problem.constraints is not None:
+    if s.problem.constraints is not None or s.problem.solution_map is not None:
         return s
     y = np.zeros(s.problem.m)
     for _ in range(40):
@@ -310,6 +259,9 @@ def row_twice(rng, s):
     if c is None:
         return s
     twice = {name: (lambda x, y, o=getattr(c, name): np.concatenate([o(x, y)] * 2)) for name in ROWS}
+    if not c.linear:
+        curved = ("lagrangian_yy", "lagrangian_xy")
+        twice |= {name: (lambda x, y, mu, nu, o=getattr(c, name): o(x, y, mu[: mu.size // 2] + mu[mu.size // 2 :], nu)) for name in curved}
     return derived(s, problem=changed(s.problem, constraints=Constraints(**(vars(c) | twice))))
 
 
