@@ -205,7 +205,7 @@ def _assemble(view, x, lower, estimator, estimate, refine, diagnostics, options)
         status, detail = referee.status, f"{detail} {referee.detail}".strip()
     if better is not None and status.success and not better.success:
         status, detail = better.status, f"{detail} {better.detail}".strip()
-    if status.success and _met_nan(view, direct, error, estimate.error_estimate, refined, referee):
+    if status.success and _met_nan(view, direct, error, estimate, refined, referee):
         status, detail = Status.NONFINITE, f"{detail} The gradient is finite, but what it is compared with is not.".strip()
     if status is Status.NONFINITE:
         detail = f"{detail} {_not_finite(view, x, lower.y)}".strip()
@@ -238,9 +238,12 @@ def _referee(view, x, lower, estimator, estimate):
     return ESTIMATORS["kkt"].compute(view, x, lower)
 
 
-def _met_nan(view, direct, error, *compared):
-    """A finite gradient whose direct term is not, or whose comparison with a better one is NaN: an oracle failed on the way."""
-    return (view.f_x is not None and not all_finite(direct)) or (math.isnan(error) and any(c is not None for c in compared))
+def _met_nan(view, direct, error, estimate, refined, referee):
+    """A finite gradient whose direct term, or a better gradient, or the error against it, is not: an oracle failed on the way."""
+    others = (direct if view.f_x is not None else None, refined, None if referee is None else referee.gradient)
+    if not all(other is None or all_finite(other) for other in others):
+        return True
+    return math.isnan(error) and not (estimate.error_estimate is None and refined is None and referee is None)
 
 
 def _error(gradient, estimate, refined, referee):

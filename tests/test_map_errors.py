@@ -104,3 +104,28 @@ def test_a_loose_solve_is_measured_too():
             if result.success and truth.success:
                 error = np.linalg.norm(result.gradient - truth.gradient)
                 assert error <= 2 * result.error_estimate + 1e-12 * np.linalg.norm(truth.gradient), (x, tol)
+
+
+def spoiled_from(oracle, first, bad):
+    """The oracle until call `first`, with one entry replaced from then on."""
+    calls = iter(range(1, 100))
+
+    def answer(x, y):
+        value = np.array(oracle(x, y))
+        value[1] = bad if next(calls) >= first else value[1]
+        return value
+
+    return answer
+
+
+@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["f_x", "f_y"])
+def test_a_correction_that_is_not_finite_is_no_success(name, bad, refine):
+    problem = rb.problems.lasso(A, T, V, S, penalties="per-feature")
+    for first in range(1, 6):
+        spoiled = rb.problem.replace(problem, **{name: spoiled_from(getattr(problem, name), first, bad)})
+        result = rb.hypergradient(spoiled, np.full(problem.n, -3.0), "coordinate_reverse", K=40, refine=refine)
+        assert result.success or result.status is rb.Status.NONFINITE
+        assert not result.success or np.isfinite(result.gradient).all() and np.isfinite(result.error_estimate)
+    assert result.success and first == 5

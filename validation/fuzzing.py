@@ -287,11 +287,18 @@ def options_of(rng, method):
     return options
 
 
+def asked_of(rng):
+    """Now and then what a caller asks of any method: a refined answer, an accuracy, a certified one."""
+    kinds = [{}] * 12 + [{"refine": True}, {"accuracy": 10.0 ** -rng.integers(2, 11)}, {"accuracy": 10.0 ** -rng.integers(2, 11), "certify": True}]
+    return kinds[rng.integers(len(kinds))]
+
+
 def scenario(family, fault, method, n, m, seed):
     """The `Scenario` of these choices."""
     rng = np.random.default_rng([seed, n, m, list(FAMILIES).index(family), list(FAULTS).index(fault), METHODS.index(method)])
     problem, x, truth = FAMILIES[family](rng, n, m)
-    return FAULTS[fault](rng, Scenario(problem, x, method, truth, options_of(rng, method)))
+    options = options_of(rng, method) | asked_of(np.random.default_rng([seed, n, m]))
+    return FAULTS[fault](rng, Scenario(problem, x, method, truth, options))
 
 
 # --- the judgement
@@ -341,6 +348,8 @@ def _verdict(s, h):
     if s.truth is None:
         return Ending("silent", f"success ({h.status.code}) where there is no right answer: {h.gradient}")
     error, stated = float(np.linalg.norm(h.gradient - s.truth)), stated_error(s, h)
+    if "accuracy" in s.options:  # to which the estimate was brought, or the bound
+        stated = min(stated, (1.0 if s.options.get("certify") else 2.0) * s.options["accuracy"])
     if error <= stated:
         return Ending("correct", h.status.code)
     return Ending("silent", f"{h.status.code}: error {error:.1e}, stated {stated:.1e}, |gradient| {np.linalg.norm(s.truth):.1e}")
