@@ -71,7 +71,9 @@ def corrected_map_gradient(problem, x, lower):
         better = problem.solution_map.solve(x, y0=lower.y)
         if not better.success:
             return None, better
-    return problem.f_x(x, better.y) + problem.solution_map.vjp(x, better, problem.f_y(x, better.y)), better
+    reads = getattr(problem.solution_map, "reads", None)
+    f_y = problem.f_y.on(x, better.y, None if reads is None else reads(x, better))
+    return problem.f_x(x, better.y) + problem.solution_map.vjp(x, better, f_y), better
 
 
 def norm(A, iterations=8, symmetric=False):

@@ -45,7 +45,9 @@ def factored(free, A):
 
 
 class ProximalMap:
-    """`solution_map` of a BilevelProblem: solve, vjp, jvp, adjoint."""
+    """`solution_map` of a BilevelProblem: solve, vjp, jvp, adjoint. `quadratic`: A depends on y through the support alone."""
+
+    quadratic = False
 
     def solve(self, x, y0=None, tol=None):
         """LowerSolution at x; `active` marks the coordinates held at a kink or bound, `margin` is their strictness."""
@@ -86,11 +88,16 @@ class ProximalMap:
         if not isinstance(lower.factor, SupportFactor) or lower.factor.factor is None:
             return lower
         free, y = lower.factor.free, lower.y.copy()
-        r = self.stationarity(x, y)[free]
+        r = self.stationarity_on(x, y, free)
         y[free] -= solve(lower.factor.factor.matrix, r, factor=lower.factor.factor).x
         if not np.isfinite(y).all() or not np.array_equal(self.free(x, y), free):
             return None
-        return replace(lower, y=y, residual=float(np.linalg.norm(self.stationarity(x, y)[free])), factor=self._factor(x, y, free))
+        factor = lower.factor if self.quadratic else self._factor(x, y, free)
+        return replace(lower, y=y, residual=float(np.linalg.norm(self.stationarity_on(x, y, free))), factor=factor)
+
+    def stationarity_on(self, x, y, free):
+        """`stationarity` on the free coordinates, (|S|,)."""
+        return self.stationarity(x, y)[free]
 
     def _adjoint_solve(self, x, y, support, b, linear):
         if b.size == 0:

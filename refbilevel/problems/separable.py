@@ -25,7 +25,7 @@ from .proximal import KINK, MOST_WEAK, ProximalMap, factored
 #: problems up to so many coordinates use all of them at once
 WHOLE = 300
 #: coordinates in the first working set of the others
-FIRST = 100
+FIRST = 64
 #: enlargements of the working set
 MOST_ROUNDS = 51
 
@@ -68,6 +68,7 @@ class SeparableMap(ProximalMap):
     l2_of: np.ndarray
     hi_of: np.ndarray
     lo: float = -np.inf
+    quadratic = True
 
     def parameters(self, x):
         """(l1, l2, lo, hi), each (m,)."""
@@ -85,6 +86,11 @@ class SeparableMap(ProximalMap):
         """H y - q + l1 sign(y) + l2 y, (m,)."""
         l1, l2, *_ = self.parameters(x)
         return self.smooth.gradient(y) + l1 * np.sign(y) + l2 * y
+
+    def stationarity_on(self, x, y, free):
+        held, (l1, l2, *_) = np.flatnonzero(y), self.parameters(x).on(free)
+        image = self.smooth.image(self.smooth.block(held), y[held])
+        return self.smooth.gradient_on(image, self.smooth.block(free)) + l1 * np.sign(y[free]) + l2 * y[free]
 
     def _solve(self, x, y, tol):
         parameters, q = self.parameters(x), self.smooth.q

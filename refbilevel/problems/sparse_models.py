@@ -81,9 +81,11 @@ def _problem(solution_map, B, t, loss, prior, bounds, name):
     n, m = solution_map.n, solution_map.m
     center = as_vector(np.full(n, center, float) if np.ndim(center) == 0 else center, n, "prior's center")
     upper = ValidationLoss(solution_map, B, t, loss, float(rho), center)
+    small = getattr(solution_map.smooth, "screen", None) is not None  # working sets: BLAS calls too small to share among threads
     return BilevelProblem(
-        n=n, m=m, f=upper.f, f_x=upper.f_x, f_y=UpperGradient(upper), g=upper.g, solution_map=solution_map, bounds=bounds, name=name
-    )
+        n=n, m=m, f=upper.f, f_x=upper.f_x, f_y=UpperGradient(upper), g=upper.g, solution_map=solution_map, bounds=bounds, name=name,
+        threads="numba" if small else "blas",
+    )  # fmt: skip
 
 
 def _data(X_train, t_train, X_val, t_val):
