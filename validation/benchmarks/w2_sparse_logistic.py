@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import bare
 import logistic_peers as peers
 import numpy as np
 from scipy import sparse
@@ -61,6 +62,7 @@ def pair(exponent, word):
             "refbilevel, all diagnostics": lambda: lambda: count(rb.hypergradient(problem, d.x, lower=d.y)),
             "jaxopt cg": lambda: peers.jaxopt_adjoint(d),
             "SciPy cg": lambda: lambda: peers.scipy_adjoint(d),
+            "floor": lambda: bare.adjoint(problem, d.x, d.y),
         },
-        truth, goal="Goal: best peer at 5 or more.", floor="SciPy cg",
+        truth, goal="Goal: best peer at 5 or more.", notes={"floor": bare.__doc__},
     )  # fmt: skip
