@@ -92,7 +92,8 @@ def _remove(R, S, k, place):
     """R and S in place without S[place]: its column goes, Givens rotations of rows restore the triangle."""
     for b in range(place + 1, k):
         S[b - 1] = S[b]
-        for a in range(b + 1):
+    for a in range(k):
+        for b in range(max(a, place + 1), k):
             R[a, b - 1] = R[a, b]
     for a in range(place, k - 1):
         length = math.hypot(R[a, a], R[a + 1, a])
@@ -120,6 +121,19 @@ def _newton(R, S, k, h, l1, sign):
     for a in range(k):
         d[a] = -(h[S[a]] + l1[S[a]] * sign[S[a]])
     return _solve(R, k, d)
+
+
+@njit(cache=True)
+def _flat_direction(R, S, k, G, h, l1, sign):
+    """d (k + 1,) along which G y stays as it is, S[k] depending on S[:k], and the objective does not grow: a minimum has no use for it."""
+    j, d = S[k], np.empty(k + 1)
+    for a in range(k):
+        d[a] = -G[j, S[a]]
+    d[:k], d[k] = _solve(R, k, d[:k]), 1.0
+    slope = 0.0
+    for a in range(k + 1):
+        slope += d[a] * (h[S[a]] + l1[S[a]] * sign[S[a]])
+    return -d if slope > 0.0 else d
 
 
 @njit(cache=True)
@@ -171,28 +185,23 @@ def active_set(G, q, l1, l2, lo, hi, y0, slack):
     m = q.size
     y, sign = y0.copy(), np.sign(y0)
     free, R, S, k = np.zeros(m, np.bool_), np.zeros((m, m)), np.empty(m, np.int64), 0
-    for j in range(m):
-        if y[j] != 0.0 and lo[j] < y[j] < hi[j]:
-            if not _append(R, S, k, G, l2, j):
-                return y, False
-            free[j] = True
-            k += 1
-    flat = False  # S[k] is released and its column depends on those of S[:k]
-    for _ in range(50 + 2 * m):
-        h = _gradient(G, q, l2, y)
-        count = k + 1 if flat else k
-        if flat:  # releasing S[k] opens a direction that leaves G y as it is
-            j = S[k]
-            d, longest = np.empty(count), np.inf
-            d[k] = -1.0 if h[j] + l1[j] * sign[j] > 0.0 else 1.0
-            for a in range(k):
-                d[a] = -d[k] * G[j, S[a]]
-            d[:k] = _solve(R, k, d[:k])
+    start, at = np.flatnonzero((y != 0.0) & (lo < y) & (y < hi)), 0
+    flat = False  # S[k] is free and its column depends on those of S[:k]
+    h = _gradient(G, q, l2, y)
+    for _ in range(50 + 3 * m):
+        while at < start.size and not flat:
+            free[start[at]] = True
+            flat = not _append(R, S, k, G, l2, start[at])
+            k, at = k + (not flat), at + 1
+        if flat:
+            d, longest = _flat_direction(R, S, k, G, h, l1, sign), np.inf
         else:
             d, longest = _newton(R, S, k, h, l1, sign), 1.0
+        count = d.size
         t, stopped = _advance(y, S, count, d, longest, sign, lo, hi)
         if t == np.inf:
             return y, False
+        h = h if flat else _gradient(G, q, l2, y)
         if stopped.any():
             for a in range(k - 1, -1, -1):
                 if stopped[a]:
@@ -205,7 +214,6 @@ def active_set(G, q, l1, l2, lo, hi, y0, slack):
             elif flat and _append(R, S, k, G, l2, S[k]):
                 k, flat = k + 1, False
             continue
-        h = _gradient(G, q, l2, y)
         worst, most = 0, 0.0
         for j in range(m):
             off = 0.0 if free[j] else _off(h[j], y[j], l1[j], lo[j], hi[j])
@@ -218,7 +226,7 @@ def active_set(G, q, l1, l2, lo, hi, y0, slack):
             sign[worst] = -np.sign(h[worst])
         free[worst] = True
         flat = not _append(R, S, k, G, l2, worst)
-        k = k if flat else k + 1
+        k += not flat
     return y, False
 
 
@@ -230,13 +238,12 @@ def minimise(G, q, l1, l2, lo, hi, y0, scale):
         return y
     for j in range(m):
         top = max(top, G[j, j])
-    step = 1e-3 * scale / math.sqrt(top)
+    step, slack = 1e-3 * scale / math.sqrt(top), 1e-12 * scale
     for _ in range(7):
         y, _ = descend(G, q, l1, l2, lo, hi, y, step, 1000)
-        exact, found = active_set(G, q, l1, l2, lo, hi, y, 1e-12 * scale)
-        if not found:  # from zero, where descent has more free coordinates than the data's rank
-            exact, found = active_set(G, q, l1, l2, lo, hi, np.zeros(m), 1e-12 * scale)
-        if found:
-            return exact
+        for start in (y, np.zeros(m)):
+            exact, found = active_set(G, q, l1, l2, lo, hi, start, slack)
+            if found:
+                return exact
         step *= 1e-2
     return y

@@ -52,6 +52,14 @@ def test_the_active_set_alone_reaches_the_minimum_from_a_start_with_wrong_signs(
 
 
 @both
+@pytest.mark.parametrize("rank", [1, 4])
+def test_a_start_with_more_free_coordinates_than_the_rank_is_thinned_out(rank, compiled):
+    data, rng = case(12, rank=rank), np.random.default_rng(2)
+    y, found = pick(active_set.active_set, compiled)(*data, rng.standard_normal(12), 1e-13 * np.abs(data[1]).max())
+    assert found and unmet(data, y) <= 1e-12 and 0 < np.count_nonzero(y) <= rank
+
+
+@both
 def test_duplicates_are_minimised_with_one_of_the_two(compiled):
     G, q, l1, l2, lo, hi = case(6)
     twice = np.tile(np.arange(6), 2)
