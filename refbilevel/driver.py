@@ -16,6 +16,7 @@ from .errors import ArgumentError, BilevelError, unknown
 from .estimators import ESTIMATORS
 from .linear import METHODS
 from .linear.operators import all_finite, length, not_a_hessian
+from .lower.convex import as_given
 from .lower.solve import check_tolerances, solve_view, start_of
 from .problem import as_vector, counted, forget_answers, keep_answers, narrow
 from .results import Hypergradient, LowerSolution, Status
@@ -158,12 +159,13 @@ def _select(view, method):
 
 
 def _lower(view, x, estimator, start, near, lower, tol, method, options):
-    if isinstance(lower, LowerSolution):
-        return lower
-    if lower is not None:
+    if lower is not None and not isinstance(lower, LowerSolution):
         y = as_vector(lower, view.m, "lower")
         keep_answers(view, x, y)
-        return LowerSolution(y=y, residual=_residual(view, x, y), method="given")
+        lower = LowerSolution(y=y, residual=_residual(view, x, y), method="given")
+    if lower is not None:
+        complete = kind(view) == "constrained" and lower.success and all_finite(lower.y)
+        return as_given(view, x, lower) if complete else lower
     if estimator.lower == "start":
         return LowerSolution(y=start, method="start")
     return solve_view(view, x, method, start, tol, None, options, near)

@@ -29,6 +29,7 @@ from ..driver import hypergradient, kind
 from ..errors import BilevelError
 from ..estimators import ESTIMATORS
 from ..kkt import conditions
+from ..lower.solve import solve_lower
 from ..problem import Constraints
 from ..problem import replace as changed
 from ..problems.polynomial import random_spd
@@ -206,11 +207,12 @@ def scaled(rng, s):
 
 def stopped_early(rng, s):
     """A lower solution given, off by 10^-1 ... 10^-9."""
-    if s.problem.constraints is not None or s.problem.solution_map is not None:
-        return s
     y = np.zeros(s.problem.m)
-    for _ in range(40):
-        y = y - np.linalg.solve(s.problem.g_yy(s.x, y), s.problem.g_y(s.x, y))
+    if s.problem.constraints is not None or s.problem.solution_map is not None:
+        y = solve_lower(s.problem, s.x).y
+    else:
+        for _ in range(40):
+            y = y - np.linalg.solve(s.problem.g_yy(s.x, y), s.problem.g_y(s.x, y))
     return derived(s, options={**s.options, "lower": y + 10 ** rng.uniform(-9, -1) * random_direction(rng, y.size)})
 
 

@@ -85,14 +85,17 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
 
 
 def _newton_difference(problem, local, gradient, S):
-    """|gradient - gradient one Newton step on| on the same active set: asymptotically the error."""
+    """|gradient - gradient one Newton step on|, with the rows that are active there: asymptotically the error."""
     if not S.explicit or not local.independent or isinstance(S.H, np.ndarray) and S.m + S.A.shape[0] > 1500:
         return None
     y, mu, nu = conditions.newton_step(problem, local.x, local.y, local.mu, local.nu)
     f_x, f_y = problem.f_x(local.x, y), problem.f_y(local.x, y)
-    T = conditions.build(problem, local.x, y, mu, nu, S.J)
-    w = conditions.solve(T, T.rhs(f_y)).x
-    return float(np.linalg.norm(f_x - T.N_transpose(w) - gradient))
+    held = np.flatnonzero(conditions.active(mu, conditions.rows(problem, local.x, y)))
+    T = conditions.build(problem, local.x, y, mu, nu, held)
+    solution = conditions.solve(T, T.rhs(f_y))
+    if not solution.success and not np.array_equal(held, S.J):
+        return np.inf  # the step leads where nothing can be said
+    return float(np.linalg.norm(f_x - T.N_transpose(solution.x) - gradient))
 
 
 def _nonunique(local, f_x, f_y, d, facts):

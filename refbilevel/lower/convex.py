@@ -142,6 +142,21 @@ def with_multipliers(problem, x, y, tol):
     return finish(problem, x, Polished(y, mu, nu, residual, residual, 0), "own", tol, ("own",))
 
 
+def as_given(problem, x, lower):
+    """A lower solution that is taken as it is, with the multipliers and active rows it lacks: those of the least KKT residual."""
+    at = kkt.rows(problem, x, lower.y)
+    if lower.mu.size == lower.active.size == at.p.size and lower.nu.size == at.q.size:
+        return lower
+    c = kkt.unit(problem, x, lower.y)
+    scaled = kkt.in_units(problem, c)
+    found = [conditions.least_squares_multipliers(scaled, x, lower.y, tol) for tol in (1e-8, 1e-5, 1e-2)]
+    mu, nu = min(found, key=lambda z: kkt.natural_residual(scaled, x, lower.y, *z, at))
+    active = kkt.active(mu, at)
+    mu, nu = c * mu, c * nu
+    residual, margin = kkt.natural_residual(problem, x, lower.y, mu, nu, at), float(np.maximum(mu, -at.p).min(initial=np.inf))
+    return replace(lower, mu=mu, nu=nu, active=active, residual=residual, margin=margin)
+
+
 def _checked_minimum(problem, x, solution):
     """A KKT point of a lower level that is not convex may be a saddle."""
     local = kkt.analyse(problem, x, solution) if problem.g_yy is not None and problem.g_xy is not None else None

@@ -1,5 +1,7 @@
 """The kkt estimator and sensitivities against finite differences of re-solved problems, chosen solutions, and extended precision."""
 
+from dataclasses import replace
+
 import mpmath
 import numpy as np
 import pytest
@@ -185,3 +187,40 @@ def test_given_y_alone_is_enough():
     e = constrained("mixed", 3, 6, 9)
     reference = rb.hypergradient(e.problem, e.x)
     assert relative(rb.hypergradient(e.problem, e.x, lower=e.y).gradient, reference.gradient) < 1e-9
+
+
+METHODS = ["kkt", "gam", "constrained_equilibrium", "blocc", "constrained_penalty", "log_barrier", "kornowski_inequality", "finite_difference"]
+
+
+@pytest.mark.parametrize("c", [1e-13, 1.0, 1e13])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_bare_y_gets_the_multipliers_it_lacks(method, c):
+    """As an array or as a LowerSolution that holds no more; a little off its rows too, at every scale of g."""
+    e = constrained("inequality", 2, 4, 1, quartic=False)
+    problem = rb.problem.replace(e.problem, **{k: (lambda x, y, o=getattr(e.problem, k): c * o(x, y)) for k in ("g", "g_x", "g_y", "g_yy", "g_xy")})
+    truth = rb.hypergradient(e.problem, e.x).gradient
+    for off in (0.0, 1e-7, 1e-4):
+        y = e.y + off * np.cos(np.arange(4))
+        for given in (y, rb.LowerSolution(y=y)):
+            result = rb.hypergradient(problem, e.x, method, lower=given)
+            np.testing.assert_array_equal(result.lower.active, e.active)
+            error = np.linalg.norm(result.gradient - truth)
+            assert not result.success or error <= 3 * result.error_estimate + 1e-9 * np.linalg.norm(truth)
+            if method == "kkt":
+                assert result.success and error <= 1e2 * off + 1e-9
+                np.testing.assert_allclose(result.lower.mu / c, e.mu, atol=1e2 * off + 1e-9)
+
+
+def test_the_error_estimate_sees_rows_that_the_newton_step_takes_up_or_lets_go():
+    """The y, mu given hold a wrong set of rows: one Newton step finds the right one, and the gradients differ by all of the error."""
+    seen = 0
+    for seed in range(20):
+        e = constrained("inequality", 2, 4, seed, quartic=False, margin=0.02)
+        truth, lower = rb.hypergradient(e.problem, e.x), rb.solve_lower(e.problem, e.x)
+        i = int(np.flatnonzero(~e.active)[0])  # this row is not in force; claim that it is
+        claimed = replace(lower, mu=np.where(np.arange(e.mu.size) == i, 0.5, lower.mu), active=lower.active | (np.arange(e.mu.size) == i))
+        result = rb.hypergradient(e.problem, e.x, lower=claimed, weak_tol=1e-9)  # or the residual makes every row look weak
+        error = np.linalg.norm(result.gradient - truth.gradient)
+        seen += result.success and error > 1e-3
+        assert not result.success or error <= 3 * result.error_estimate + 1e-9, seed
+    assert seen
