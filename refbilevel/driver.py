@@ -289,7 +289,8 @@ def _newton(view, x, lower, estimate, options):
     linear = options.get("linear", "auto")
     linear = linear if linear in METHODS else "auto"
     factor = estimate.linear.factor if estimate.linear is not None and lower.factor is None else lower.factor
-    return certificates.newton_difference(view, x, lower.y, linear, factor)
+    solved = estimate.linear is not None and np.shape(estimate.adjoint) == (view.m,) and all_finite(estimate.adjoint)
+    return certificates.newton_difference(view, x, lower.y, linear, factor, estimate.adjoint if solved else None)
 
 
 def _digits(view, x, lower, estimate, newton, direct):

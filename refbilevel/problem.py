@@ -164,7 +164,7 @@ class BilevelProblem:
 
     def has(self, *names):
         """True if every oracle named is present."""
-        return all(getattr(self, name) is not None for name in names)
+        return None not in [getattr(self, name) for name in names]
 
     def needs(self, *names, purpose=""):
         """Raise MissingDerivative naming the oracles that are absent."""
@@ -277,7 +277,8 @@ class CheckedOracle:
         return point[self.name]
 
     def _ask(self, x, y, *multipliers):
-        self.ledger.counts[self.name] += 1
+        counts = self.ledger.counts
+        counts[self.name] = counts.get(self.name, 0) + 1
         before = None if self.seen else (x.tobytes(), y.tobytes())
         if self.first is not None:
             self.keeps, self.first = self.first() is not None, None

@@ -23,6 +23,7 @@ class Status(str, enum.Enum):
         status = str.__new__(cls, code)
         status._value_ = code
         status.message = message
+        status.success = code in ("converged", "certified")
         return status
 
     CONVERGED = "converged", "Every solve met its tolerance."
@@ -120,10 +121,6 @@ class Status(str, enum.Enum):
     @property
     def code(self):
         return self._value_
-
-    @property
-    def success(self):
-        return self in (Status.CONVERGED, Status.CERTIFIED)
 
     def __str__(self):
         return self._value_

@@ -52,7 +52,7 @@ def test_no_bound_is_violated_in_ten_thousand_problems():
 
 def test_without_its_rounding_term_the_bound_is_violated(monkeypatch):
     monkeypatch.setattr(bounds, "ROUNDING", 0.0)
-    monkeypatch.setattr(bounds, "smallest_eigenvalue", lambda H, factor: float(np.linalg.eigvalsh(H)[0]))
+    monkeypatch.setattr(bounds, "smallest_eigenvalue", lambda H, factor, v: float(np.linalg.eigvalsh(H)[0]))
     rng = np.random.default_rng(0)
     assert violated([campaign.judge(campaign.stopped_quadratic(rng, 1e-14), 1e-14) for _ in range(60)])
 
@@ -69,7 +69,7 @@ def test_the_least_eigenvalue_is_proved_from_below(m, condition):
 
 def test_a_guess_above_the_least_eigenvalue_is_not_believed(monkeypatch):
     H = spd(40, 1e3)
-    monkeypatch.setattr(bounds, "_inverse_norm", lambda factor: 100.0)
+    monkeypatch.setattr(bounds, "_inverse_norm", lambda factor, v: 100.0)
     assert bounds.smallest_eigenvalue(H, rb.linear.factorize(H)) == pytest.approx(1e-3)
 
 

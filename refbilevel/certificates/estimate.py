@@ -34,8 +34,11 @@ class NewtonDifference:
     scale: float
 
 
-def newton_difference(problem, x, y, linear="auto", factor=None):
-    """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant."""
+def newton_difference(problem, x, y, linear="auto", factor=None, v0=None):
+    """The implicit hypergradient after one Newton step from y; `factor`, of g_yy near y, also serves there if g_yy is constant.
+
+    `v0` (m,), the adjoint at y where it is known, starts the one at y+.
+    """
     H, g_y = problem.g_yy(x, y), problem.g_y(x, y)
     step = solve(H, g_y, linear, rtol=STEP, factor=factor)
     scale = norm(H, 2, symmetric=True) * (1 + length(y))
@@ -43,15 +46,15 @@ def newton_difference(problem, x, y, linear="auto", factor=None):
     keep_answers(problem, x, y)
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
     H_next = problem.g_yy(x, y)
-    same = isinstance(H, np.ndarray) and isinstance(H_next, np.ndarray) and np.array_equal(H, H_next)
-    solution = _adjoint(H, f_y, linear, step.factor) if same else _adjoint(H_next, f_y, linear, None)
+    same = isinstance(H, np.ndarray) and isinstance(H_next, np.ndarray) and bool((H == H_next).all())
+    solution = _adjoint(H, f_y, linear, step.factor, v0) if same else _adjoint(H_next, f_y, linear, None, v0)
     return NewtonDifference(y, f_x - problem.g_xy(x, y) @ solution.x, solution.x, solution, length(g_y), scale)
 
 
-def _adjoint(H, f_y, linear, factor):
+def _adjoint(H, f_y, linear, factor, v0):
     """H v = f_y; for f_y = 0 a generic right-hand side shows whether H is singular or indefinite, and v = 0."""
     if f_y.any():
-        return solve(H, f_y, linear, factor=factor)
+        return solve(H, f_y, linear, x0=v0, factor=factor)
     probe = solve(H, np.cos(np.arange(1.0, f_y.size + 1)), linear, factor=factor)
     return replace(probe, x=np.where(np.isfinite(probe.x), 0.0, np.nan))
 

@@ -119,7 +119,7 @@ def frobenius(A):
 
 def all_finite(A):
     """Whether every entry of an explicit A is finite; a finite sum of their squares says so in one pass."""
-    entries = A.data if sparse.issparse(A) else A.ravel(order="K")
+    entries = A.ravel(order="K") if isinstance(A, np.ndarray) else A.data
     return math.isfinite(entries.dot(entries)) or bool(np.isfinite(entries).all())
 
 
@@ -134,8 +134,8 @@ def longest_column(A):
     """max_j |A e_j| of an explicit matrix, 0 for an operator."""
     if isinstance(A, LinearOperator):
         return 0.0
-    squares = A.power(2).sum(axis=0) if sparse.issparse(A) else np.einsum("ij,ij->j", A, A)
-    top = float(np.sqrt(squares.max()))
+    squares = np.einsum("ij,ij->j", A, A) if isinstance(A, np.ndarray) else A.power(2).sum(axis=0)
+    top = math.sqrt(squares.max())
     return top if math.isfinite(top) else 0.0
 
 

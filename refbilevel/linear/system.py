@@ -216,6 +216,8 @@ def _start(x0, b):
 
 
 def _limits(rtol, maxiter, size):
+    if rtol is None and maxiter is None:
+        return 0.0, min(100 * size + 1000, 50_000)
     if rtol is not None and not 0.0 <= rtol < 1.0:
         raise ArgumentError(f"rtol must lie in [0, 1), got {rtol}")
     if maxiter is not None and (isinstance(maxiter, bool) or int(maxiter) != maxiter or maxiter < 1):

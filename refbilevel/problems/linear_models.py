@@ -66,7 +66,8 @@ class PenalisedLinearModel:
         return x if self.per_feature else np.full(self.m, x[0])
 
     def f(self, x, y):
-        return self.val.loss(self.t_val, self.w_val, y, self.loss)[0] + 0.5 * self.rho * np.sum((x - self.center) ** 2)
+        away = x - self.center
+        return self.val.loss(self.t_val, self.w_val, y, self.loss)[0] + 0.5 * self.rho * away.dot(away)
 
     def f_x(self, x, y):
         return self.rho * (x - self.center)
@@ -103,17 +104,17 @@ class PenalisedLinearModel:
     def _plus_penalty(self, x):
         """A'WA + E."""
         H = self.gram.copy()
-        H.reshape(-1)[:: self.m + 1] += self.penalty(x)
+        H.reshape(-1)[:: len(H) + 1] += self.penalty(x)
         return H
 
     def g_xy(self, x, y):
         row = self.penalty(x) * y
         if not self.per_feature:
             return row[None, :]
-        if self.gram is None or self.m > DENSE_UP_TO:
+        if self.gram is None or row.size > DENSE_UP_TO:
             return sparse.diags_array(row)
-        B = np.zeros((self.m, self.m))
-        B.reshape(-1)[:: self.m + 1] = row
+        B = np.zeros((row.size, row.size))
+        B.reshape(-1)[:: row.size + 1] = row
         return B
 
     def g_xx(self, x, y):
