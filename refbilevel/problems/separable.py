@@ -1,60 +1,25 @@
 """Quadratics with separable kinks and boxes whose sizes are exp(x): Lasso, weighted Lasso, elastic net, box-constrained SVM dual.
 
     min_y 1/2 y'H y - q'y + sum_j (l1_j |y_j| + l2_j y_j^2 / 2),   lo <= y <= hi,
-with l1_j = exp(x[i]) for i = l1_of[j] (0 if i < 0), l2 and hi likewise. Solver: a working set of coordinates, their Gram matrix,
-coordinate descent until signs nearly settle, then an active-set method from there whose steps solve
-    (H_SS + l2) y_S = q_S - H_SB y_B - l1_S sign(y_S)
-by Cholesky (kernels/active_set.py); the KKT conditions of all coordinates decide which enter the working set. Where the smooth part
-has a screen (screening.py), only the coordinates that its error leaves in doubt are looked at in full.
+with l1_j = exp(x[i]) for i = l1_of[j] (0 if i < 0), l2 and hi likewise. The solver is working_set.py's; its last equations,
+    (H_SS + l2) y_S = q_S - H_SB y_B - l1_S sign(y_S),
+S the free coordinates and B those at a bound, are what is differentiated.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from ..kernels.active_set import margin, minimise, violation
+from ..kernels.active_set import margin
 from ..kernels.coordinate import descend, forward_sweeps, recorded_sweeps, reverse_sweeps
 from ..linear import solve
-from .proximal import KINK, MOST_WEAK, ProximalMap, factored
-
-#: problems up to so many coordinates use all of them at once
-WHOLE = 300
-#: coordinates in the first working set of the others
-FIRST = 64
-#: enlargements of the working set
-MOST_ROUNDS = 51
-
-
-class Parameters(NamedTuple):
-    """The sizes of the kinks, of the l2 terms and of the boxes of some coordinates."""
-
-    l1: np.ndarray
-    l2: np.ndarray
-    lo: np.ndarray
-    hi: np.ndarray
-
-    def on(self, indices):
-        return Parameters(*(p[indices] for p in self))
-
-    @property
-    def sides(self):
-        """What the optimality conditions are made of: (l1, lo, hi)."""
-        return self.l1, self.lo, self.hi
-
-
-@dataclass(frozen=True, eq=False)
-class WorkingSet:
-    """Coordinates in any order, with their block of the smooth part, G = H there, and their parameters."""
-
-    indices: np.ndarray
-    block: object
-    G: np.ndarray
-    parameters: Parameters
+from . import working_set
+from .proximal import KINK, MOST_WEAK, ProximalMap
+from .working_set import Parameters
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,93 +58,8 @@ class SeparableMap(ProximalMap):
         return self.smooth.gradient_on(image, self.smooth.block(free)) + l1 * np.sign(y[free]) + l2 * y[free]
 
     def _solve(self, x, y, tol):
-        parameters, q = self.parameters(x), self.smooth.q
-        y, scale = np.clip(y, *parameters[2:]), max(np.abs(q).max(), 1e-300)
-        W = self._working(self._first(y, parameters), parameters)
-        for rounds in range(1, MOST_ROUNDS + 1):
-            z = minimise(W.G, q[W.indices], *W.parameters, y[W.indices], scale)
-            image, r = self._gradient(W, z)
-            y = np.zeros(self.m)
-            y[W.indices] = z
-            strictness = margin(r, z, *W.parameters.sides, np.diag(W.G) + W.parameters.l2).min(initial=np.inf)
-            off, strictness = self._outside(image, W.indices, strictness, parameters)
-            if not (off > max(1e-13 * scale, 0.1 * (tol or 0.0))).any():
-                break
-            W = self._grown(W, self._worst(off, max(FIRST, W.indices.size)), parameters)
-        support, z, r = self._on_support(W, z, r)
-        y[W.indices] = z
-        residual = np.hypot(np.linalg.norm(violation(r, z, *W.parameters.sides)), np.linalg.norm(off))
-        return y, support, residual, strictness, scale, rounds
-
-    def _first(self, y, parameters):
-        """The first working set: everything, or the nonzeros of y and the worst at y."""
-        if self.m <= WHOLE:
-            return np.arange(self.m)
-        held = np.flatnonzero(y)
-        r = self.smooth.gradients(self.smooth.image(self.smooth.block(held), y[held]))[0] if held.size else -self.smooth.q
-        off = violation(r, y, *parameters.sides)
-        off[held] = 0.0
-        return np.concatenate([held, self._worst(off, max(FIRST, held.size))])
-
-    def _worst(self, off, count):
-        """The coordinates of the `count` largest positive entries of off, largest first."""
-        positive = np.flatnonzero(off > 0.0)
-        return positive[np.argsort(-off[positive])[:count]]
-
-    def _working(self, indices, parameters):
-        block = self.smooth.block(indices)
-        return WorkingSet(indices, block, self.smooth.gram(block, block), parameters.on(indices))
-
-    def _grown(self, W, indices, parameters):
-        """W and the coordinates `indices`."""
-        fresh = self._working(indices, parameters)
-        side = self.smooth.gram(W.block, fresh.block)
-        return WorkingSet(
-            np.concatenate([W.indices, indices]), self.smooth.join(W.block, fresh.block),
-            np.block([[W.G, side], [side.T, fresh.G]]), Parameters(*map(np.append, W.parameters, fresh.parameters)),
-        )  # fmt: skip
-
-    def _gradient(self, W, z):
-        """(what the gradients at z have in common, the gradient on W)."""
-        image = self.smooth.image(W.block, z)
-        return image, self.smooth.gradient_on(image, W.block) + W.parameters.l2 * z
-
-    def _outside(self, image, chosen, strictness, parameters):
-        """(violation (m,) of the coordinates not chosen, all of them zero, and the least margin of all, `strictness` on the chosen).
-
-        Their gradients may be estimates: those whose error leaves open whether they violate their condition or are the least strict
-        are computed.
-        """
-        if chosen.size == self.m:
-            return np.zeros(0), strictness
-        r, error = self.smooth.gradients(image)
-        if np.any(error):
-            clear = parameters.l1 - np.abs(r) - error > max(strictness, 0.0)
-            clear[chosen] = True
-            open_ = np.flatnonzero(~clear)
-            open_ = open_ if open_.size < self.m // 4 else np.arange(self.m)
-            r[open_] = self.smooth.gradient_on(image, self.smooth.block(open_))
-        zero = np.zeros(self.m)
-        off, margins = violation(r, zero, *parameters.sides), margin(r, zero, *parameters.sides, zero + 1.0)
-        off[chosen], margins[chosen] = 0.0, np.inf
-        return off, min(strictness, margins.min())
-
-    def _on_support(self, W, z, r):
-        """(SupportFactor, z, r): one Newton step on the free coordinates on, with r by the residual, where that lowers it."""
-        l1, l2, lo, hi = W.parameters
-        free = np.flatnonzero((z != 0.0) & (z < hi) & (z > lo))
-        free = free[np.argsort(W.indices[free])]
-        A = W.G[np.ix_(free, free)]
-        A[np.diag_indices_from(A)] += l2[free]
-        support = factored(W.indices[free], A)
-        if free.size == 0:
-            return support, z, r
-        kinks, moved = l1 * np.sign(z), z.copy()
-        moved[free] -= support.factor.solve((r + kinks)[free])
-        after = self._gradient(W, moved)[1]
-        same = ((moved * z > 0.0) & (moved < hi))[free].all()
-        lower = np.abs(after + kinks)[free].max() < np.abs(r + kinks)[free].max()
-        return (support, moved, after) if same and lower else (support, z, r)
+        parameters = self.parameters(x)
+        return working_set.solve(self.smooth, parameters, np.clip(y, parameters.lo, parameters.hi), tol)
 
     def free(self, x, y):
         _, _, lo, hi = self.parameters(x)

@@ -22,8 +22,9 @@ from ..problem import BilevelProblem, as_vector
 from .design import Design, as_design, as_matrix
 from .group_map import GroupMap
 from .linear_models import LOGISTIC, SQUARED, labels_of
-from .separable import WHOLE, SeparableMap
+from .separable import SeparableMap
 from .smooth_parts import Explicit, LeastSquares
+from .working_set import WHOLE
 
 
 @dataclass(frozen=True, eq=False)

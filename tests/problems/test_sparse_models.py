@@ -116,7 +116,7 @@ def test_working_set_reaches_the_same_solution_as_the_whole(monkeypatch):
         x = np.full(900, -3.0)
         small = rb.hypergradient(problem, x)
         assert small.success and small.lower.iterations > 1
-        monkeypatch.setattr("refbilevel.problems.separable.WHOLE", 10_000)
+        monkeypatch.setattr("refbilevel.problems.working_set.WHOLE", 10_000)
         whole = rb.hypergradient(problem, x)
         monkeypatch.undo()
         np.testing.assert_allclose(small.lower.y, whole.lower.y, atol=1e-13)
@@ -152,6 +152,23 @@ def test_coordinates_closer_to_their_kink_than_the_screen_sees_are_looked_at_in_
     np.testing.assert_allclose(lower.y, exact.y, atol=1e-14)
     assert lower.margin == pytest.approx(exact.margin, rel=1e-9, abs=1e-15)
     assert gap < 0 or lower.margin == pytest.approx(gap * r[out].min(), rel=1e-6)
+
+
+def test_a_coordinate_without_penalty_enters_whatever_the_screen_says():
+    X, t, X_val, t_val = regression(N=60, m=400)
+    X[:, 7] = 1.0
+    problem = rb.problems.lasso(X, t - t.mean(), X_val, t_val, penalties="per-feature")
+    x = np.full(400, np.log(0.5 * np.abs(X.T @ t).max() / len(t)))
+    x[7] = -1000.0  # exp(x) is zero
+    lower = rb.solve_lower(problem, x)
+    assert lower.success and lower.y[7] != 0.0 and abs(np.sum(X @ lower.y - t + t.mean())) <= 1e-10
+
+
+def test_working_sets_run_out_with_a_status(monkeypatch):
+    X, t, X_val, t_val = regression(N=60, m=900)
+    monkeypatch.setattr("refbilevel.problems.working_set.MOST_ROUNDS", 1)
+    lower = rb.solve_lower(rb.problems.lasso(X, t, X_val, t_val), [-3.0])
+    assert lower.status is rb.Status.LOWER_STALLED and lower.residual > 1e-3
 
 
 def test_close_to_a_fit_the_residual_gives_digits_that_the_gram_matrix_has_lost():
