@@ -19,6 +19,12 @@ FAST = {"reassoc", "contract", "arcp", "nsz"}
 
 
 @njit(cache=True)
+def zeros(shape, dtype):
+    """np.zeros on the calling thread; inside a parallel kernel NumPy's is itself a parallel loop, and wakes every thread."""
+    return np.zeros(shape, dtype)
+
+
+@njit(cache=True)
 def pointwise(kind, z, t):
     """(l, l', l'') of the loss at z, scalars."""
     if kind == 0:
@@ -62,7 +68,7 @@ def dense_product(A, d, v, threads):
     """A' (d * (A v)): A (N, m), d (N,), v (m,) -> (m,)."""
     N, m = A.shape
     if threads == 1:
-        out = np.zeros(m)
+        out = zeros(m, A.dtype)
         _dense_product_rows(A, d, v, 0, N, out)
         return out
     partial = np.zeros((threads, m))
@@ -119,7 +125,7 @@ def dense_loss(A, t, w, y, kind, threads):
     N, m = A.shape
     curvature = np.empty(N)
     if threads == 1:
-        gradient = np.zeros(m)
+        gradient = zeros(m, np.float64)
         loss = _dense_loss_rows(A, t, w, y, kind, 0, N, gradient, curvature)
         return loss, gradient, curvature
     partial = np.zeros((threads, m))
@@ -146,7 +152,7 @@ def sparse_product(data, indices, indptr, d, v, threads):
     """A' (d * (A v)) for CSR A (N, m): d (N,), v (m,) -> (m,)."""
     N, m = indptr.size - 1, v.size
     if threads == 1:
-        out = np.zeros(m)
+        out = zeros(m, data.dtype)
         _sparse_product_rows(data, indices, indptr, d, v, 0, N, out)
         return out
     partial = np.zeros((threads, m))
@@ -178,7 +184,7 @@ def sparse_loss(data, indices, indptr, t, w, y, kind, threads):
     N, m = indptr.size - 1, y.size
     curvature = np.empty(N)
     if threads == 1:
-        gradient = np.zeros(m)
+        gradient = zeros(m, np.float64)
         loss = _sparse_loss_rows(data, indices, indptr, t, w, y, kind, 0, N, gradient, curvature)
         return loss, gradient, curvature
     partial = np.zeros((threads, m))

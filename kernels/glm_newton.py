@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import overload
 
-from .glm import FAST, dense_product, sparse_product
+from .glm import FAST, dense_product, sparse_product, zeros
 from .softmax import softmax_product
 
 
@@ -182,28 +182,46 @@ def gram_float32(A, d, threads):
     return out[:m, :m].copy()
 
 
-@njit(cache=True, parallel=True, fastmath=FAST)
+@njit(cache=True, fastmath=FAST)
+def _dense_diagonal_rows(A, d, lo, hi, out):
+    """out += diag(A' diag(d) A) of rows lo..hi in place."""
+    for i in range(lo, hi):
+        a = A[i]
+        for j in range(a.size):
+            out[j] += d[i] * a[j] * a[j]
+
+
+@njit(cache=True, parallel=True)
 def dense_gram_diagonal(A, d, threads):
     """diag(A' diag(d) A), (m,)."""
     N, m = A.shape
+    if threads == 1:
+        out = zeros(m, np.float64)
+        _dense_diagonal_rows(A, d, 0, N, out)
+        return out
     partial = np.zeros((threads, m))
     for k in prange(threads):
-        out = partial[k]
-        for i in range(k * N // threads, (k + 1) * N // threads):
-            a = A[i]
-            for j in range(m):
-                out[j] += d[i] * a[j] * a[j]
+        _dense_diagonal_rows(A, d, k * N // threads, (k + 1) * N // threads, partial[k])
     return partial.sum(axis=0)
+
+
+@njit(cache=True)
+def _sparse_diagonal_rows(data, indices, indptr, d, lo, hi, out):
+    """out += diag(A' diag(d) A) of rows lo..hi in place."""
+    for i in range(lo, hi):
+        for j in range(indptr[i], indptr[i + 1]):
+            out[indices[j]] += d[i] * data[j] * data[j]
 
 
 @njit(cache=True, parallel=True)
 def sparse_gram_diagonal(data, indices, indptr, d, m, threads):
     """diag(A' diag(d) A), (m,), for CSR A (N, m)."""
     N = indptr.size - 1
+    if threads == 1:
+        out = zeros(m, np.float64)
+        _sparse_diagonal_rows(data, indices, indptr, d, 0, N, out)
+        return out
     partial = np.zeros((threads, m))
     for k in prange(threads):
-        out = partial[k]
-        for i in range(k * N // threads, (k + 1) * N // threads):
-            for j in range(indptr[i], indptr[i + 1]):
-                out[indices[j]] += d[i] * data[j] * data[j]
+        _sparse_diagonal_rows(data, indices, indptr, d, k * N // threads, (k + 1) * N // threads, partial[k])
     return partial.sum(axis=0)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-FAST = {"reassoc", "contract", "arcp", "nsz"}
+from .glm import FAST, zeros
 
 
 @njit(cache=True, fastmath=FAST)
@@ -74,7 +74,7 @@ def softmax_product(A, P, w, V, threads):
     N, d = A.shape
     k = V.shape[0]
     if threads == 1:
-        out = np.zeros((k, d))
+        out = zeros((k, d), V.dtype)
         _product_rows(A, P, w, V, 0, N, out)
         return out
     partial = np.zeros((threads, k, d))
@@ -137,7 +137,7 @@ def softmax_loss(A, labels, w, Y, threads):
     k = Y.shape[0]
     losses, P = np.empty(N), np.empty((N, k))
     if threads == 1:
-        gradient = np.zeros((k, d))
+        gradient = zeros((k, d), np.float64)
         _loss_rows(A, labels, w, Y, 0, N, losses, P, gradient)
         return losses, gradient, P
     partial = np.zeros((threads, k, d))

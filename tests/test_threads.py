@@ -1,11 +1,16 @@
 """One owner of the cores at a time, and answers that do not depend on how many there are."""
 
+import ast
+import inspect
+import textwrap
+
 import numpy as np
 import pytest
 from scipy import sparse
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import refbilevel as rb
+from refbilevel.kernels import glm, glm_newton, softmax
 from refbilevel.problems import design, softmax_operators
 from refbilevel.threads import numba_owns_threads
 
@@ -75,3 +80,21 @@ def test_one_and_two_threads_give_equal_digits(make, container, monkeypatch):
         answers.append(rb.hypergradient(problem, np.full(problem.n, -3.0)).gradient)
     assert np.linalg.norm(answers[1] - answers[0]) <= 1e-12 * np.linalg.norm(answers[0])
     assert not np.array_equal(*answers), "the sums were not reordered: this ran the same kernel twice"
+
+
+def serial_branches(kernel):
+    """What a kernel does where `threads == 1`, as syntax trees."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(getattr(kernel, "py_func", kernel))))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "threads == 1"]
+
+
+@pytest.mark.parametrize("kernel", [
+    glm.dense_product, glm.dense_loss, glm.sparse_product, glm.sparse_loss, softmax.softmax_product, softmax.softmax_loss,
+    glm_newton.dense_gram_diagonal, glm_newton.sparse_gram_diagonal,
+], ids=lambda kernel: kernel.__name__)  # fmt: skip
+def test_one_thread_wakes_no_other(kernel):
+    """In a parallel kernel Numba runs every NumPy call of its own, np.zeros too, on all threads: one thread alone may call none."""
+    branches = serial_branches(kernel)
+    assert len(branches) == 1
+    called = [ast.unparse(node.func) for node in ast.walk(ast.Module(branches[0].body, [])) if isinstance(node, ast.Call)]
+    assert called and not [name for name in called if "." in name]
