@@ -37,12 +37,12 @@ def pointwise(kind, z, t):
 
 @njit(cache=True, fastmath=FAST)
 def _dense_product_rows(A, d, v, lo, hi, out):
-    """out += A[lo:hi]' (d * (A[lo:hi] v)) in place, four rows at a time."""
-    m = A.shape[1]
+    """out += A[lo:hi]' (d * (A[lo:hi] v)) in place, four rows at a time; all float64 or all float32."""
+    m, zero = A.shape[1], A.dtype.type(0)
     i = lo
     while i + 4 <= hi:
         a, b, c, e = A[i], A[i + 1], A[i + 2], A[i + 3]
-        za = zb = zc = ze = 0.0
+        za = zb = zc = ze = zero
         for j in range(m):
             za += a[j] * v[j]
             zb += b[j] * v[j]
@@ -54,7 +54,7 @@ def _dense_product_rows(A, d, v, lo, hi, out):
         i += 4
     while i < hi:
         a = A[i]
-        za = 0.0
+        za = zero
         for j in range(m):
             za += a[j] * v[j]
         za *= d[i]
@@ -65,13 +65,13 @@ def _dense_product_rows(A, d, v, lo, hi, out):
 
 @njit(cache=True, parallel=True, fastmath=FAST)
 def dense_product(A, d, v, threads):
-    """A' (d * (A v)): A (N, m), d (N,), v (m,) -> (m,)."""
+    """A' (d * (A v)): A (N, m), d (N,), v (m,) -> (m,), all float64 or all float32."""
     N, m = A.shape
     if threads == 1:
         out = zeros(m, A.dtype)
         _dense_product_rows(A, d, v, 0, N, out)
         return out
-    partial = np.zeros((threads, m))
+    partial = np.zeros((threads, m), A.dtype)
     for k in prange(threads):
         _dense_product_rows(A, d, v, k * N // threads, (k + 1) * N // threads, partial[k])
     return partial.sum(axis=0)
@@ -137,9 +137,9 @@ def dense_loss(A, t, w, y, kind, threads):
 
 @njit(cache=True, fastmath=FAST)
 def _sparse_product_rows(data, indices, indptr, d, v, lo, hi, out):
-    """out += A[lo:hi]' (d * (A[lo:hi] v)) in place."""
+    """out += A[lo:hi]' (d * (A[lo:hi] v)) in place; all float64 or all float32."""
     for i in range(lo, hi):
-        z = 0.0
+        z = data.dtype.type(0)
         for k in range(indptr[i], indptr[i + 1]):
             z += data[k] * v[indices[k]]
         z *= d[i]
@@ -149,13 +149,13 @@ def _sparse_product_rows(data, indices, indptr, d, v, lo, hi, out):
 
 @njit(cache=True, parallel=True, fastmath=FAST)
 def sparse_product(data, indices, indptr, d, v, threads):
-    """A' (d * (A v)) for CSR A (N, m): d (N,), v (m,) -> (m,)."""
+    """A' (d * (A v)) for CSR A (N, m): d (N,), v (m,) -> (m,), all float64 or all float32."""
     N, m = indptr.size - 1, v.size
     if threads == 1:
         out = zeros(m, data.dtype)
         _sparse_product_rows(data, indices, indptr, d, v, 0, N, out)
         return out
-    partial = np.zeros((threads, m))
+    partial = np.zeros((threads, m), data.dtype)
     for k in prange(threads):
         _sparse_product_rows(data, indices, indptr, d, v, k * N // threads, (k + 1) * N // threads, partial[k])
     return partial.sum(axis=0)

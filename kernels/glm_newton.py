@@ -69,6 +69,43 @@ def triangular_solves(L, r, z):
         z[i] = scale * u[i]
 
 
+@njit(cache=True, fastmath=FAST)
+def four_solves(L, R, Z):
+    """Z' = (L L')^{-1} R' in place, R and Z (4, q), as triangular_solves: L is read once for the four (nearly twice as fast)."""
+    q, scale, U = L.shape[0], np.ones(4), np.empty((4, L.shape[0]), np.float32)
+    for b in range(4):
+        top = 0.0
+        for i in range(q):
+            top = max(top, abs(R[b, i]))
+        if top > 0.0:
+            scale[b] = top
+    u0, u1, u2, u3 = U[0], U[1], U[2], U[3]
+    for i in range(q):
+        row = L[i]
+        t0 = t1 = t2 = t3 = np.float32(0.0)
+        for j in range(i):
+            t0 += row[j] * u0[j]
+            t1 += row[j] * u1[j]
+            t2 += row[j] * u2[j]
+            t3 += row[j] * u3[j]
+        u0[i] = (np.float32(R[0, i] / scale[0]) - t0) / row[i]
+        u1[i] = (np.float32(R[1, i] / scale[1]) - t1) / row[i]
+        u2[i] = (np.float32(R[2, i] / scale[2]) - t2) / row[i]
+        u3[i] = (np.float32(R[3, i] / scale[3]) - t3) / row[i]
+    for i in range(q - 1, -1, -1):
+        row = L[i]
+        t0, t1, t2, t3 = u0[i] / row[i], u1[i] / row[i], u2[i] / row[i], u3[i] / row[i]
+        u0[i], u1[i], u2[i], u3[i] = t0, t1, t2, t3
+        for j in range(i):
+            u0[j] -= row[j] * t0
+            u1[j] -= row[j] * t1
+            u2[j] -= row[j] * t2
+            u3[j] -= row[j] * t3
+    for b in range(4):
+        for i in range(q):
+            Z[b, i] = scale[b] * U[b, i]
+
+
 @njit(cache=True, parallel=True)
 def block_solves(L, r, c):
     """M^{-1} r, (m,) -> (m,): (L L')^{-1} r for one block; for k = m / q > 1 classes, (L L')^{-1} on the rows of r less their mean.
@@ -81,16 +118,19 @@ def block_solves(L, r, c):
     if k == 1:
         triangular_solves(L, r, z)
         return z
-    shared = np.zeros(q)
+    R, Z, shared, mean = r.reshape(k, q), z.reshape(k, q), np.zeros(q), np.zeros(q)
     for b in range(k):
-        shared += r[b * q : (b + 1) * q] / k
-    for b in prange(k):
-        triangular_solves(L, r[b * q : (b + 1) * q] - shared, z[b * q : (b + 1) * q])
-    mean = np.zeros(q)
+        shared += R[b] / k
+    for g in prange((k + 3) // 4):
+        if 4 * g + 4 <= k:
+            four_solves(L, R[4 * g : 4 * g + 4] - shared, Z[4 * g : 4 * g + 4])
+        else:
+            for b in range(4 * g, k):
+                triangular_solves(L, R[b] - shared, Z[b])
     for b in range(k):
-        mean += z[b * q : (b + 1) * q] / k
+        mean += Z[b] / k
     for b in range(k):
-        z[b * q : (b + 1) * q] += shared / c - mean
+        Z[b] += shared / c - mean
     return z
 
 
@@ -106,13 +146,13 @@ def precondition(inverse, L, c, r, z):
 
 @njit(cache=True, fastmath=FAST)
 def pcg(weights, c, b, inverse, L, goal, maxiter, threads):
-    """x with |b - H x| <= goal from x = 0, H = L_yy + diag(c); c, b, inverse (m,).
+    """x with |b - H x| <= goal from x = 0, H = L_yy + diag(c); c, b, inverse (m,); all float64 or all float32.
 
     Returns (x, iterations, recursive residual norm, largest and smallest p'Hp / p'p met). Stops at p'Hp <= 0 as well.
     An L with no rows means the diagonal preconditioner z = inverse * r.
     """
     m = b.size
-    x, r, z = np.zeros(m), b.copy(), np.empty(m)
+    x, r, z = np.zeros_like(b), b.copy(), np.empty_like(b)
     norm = math.sqrt(np.dot(r, r))
     high, low = 0.0, np.inf
     precondition(inverse, L, c, r, z)

@@ -20,7 +20,7 @@ def _four_products(A, i, V, u):
     a, b, g, e = A[i], A[i + 1], A[i + 2], A[i + 3]
     for c in range(V.shape[0]):
         v = V[c]
-        ua = ub = ug = ue = 0.0
+        ua = ub = ug = ue = V.dtype.type(0)
         for j in range(v.size):
             ua += a[j] * v[j]
             ub += b[j] * v[j]
@@ -42,9 +42,9 @@ def _four_outer(A, i, u, out):
 
 @njit(cache=True, fastmath=FAST)
 def _product_rows(A, P, w, V, lo, hi, out):
-    """out += L_YY[V] of rows lo..hi, in place."""
+    """out += L_YY[V] of rows lo..hi, in place; all float64 or all float32."""
     k = V.shape[0]
-    u = np.empty((4, k))
+    u = np.empty((4, k), V.dtype)
     for i in range(lo, hi - (hi - lo) % 4, 4):
         _four_products(A, i, V, u)
         for r in range(4):
@@ -70,14 +70,14 @@ def _curvature(p, w, u):
 
 @njit(cache=True, parallel=True, fastmath=FAST)
 def softmax_product(A, P, w, V, threads):
-    """L_YY[V]: A (N, d), probabilities P (N, k), sample weights w (N,), V (k, d) -> (k, d)."""
+    """L_YY[V]: A (N, d), probabilities P (N, k), sample weights w (N,), V (k, d) -> (k, d), all float64 or all float32."""
     N, d = A.shape
     k = V.shape[0]
     if threads == 1:
         out = zeros((k, d), V.dtype)
         _product_rows(A, P, w, V, 0, N, out)
         return out
-    partial = np.zeros((threads, k, d))
+    partial = np.zeros((threads, k, d), V.dtype)
     for b in prange(threads):
         _product_rows(A, P, w, V, b * N // threads, (b + 1) * N // threads, partial[b])
     return partial.sum(axis=0)

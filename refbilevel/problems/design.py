@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numba import get_num_threads
@@ -15,6 +16,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import glm, glm_newton
+from .hessian_factor import rounded_copy
 
 #: below so many entries a kernel stays on the calling thread
 SERIAL = 40_000
@@ -32,6 +34,7 @@ class Design:
 
     explicit_up_to = DENSE_UP_TO
     compiled = True
+    rounded = None
 
     def products(self, d, V):
         """A' (d * (A V)), V (m, k)."""
@@ -79,6 +82,11 @@ class DenseDesign(Design):
 
     def transpose_times(self, r):
         return self.A.T @ r
+
+    @cached_property
+    def rounded(self):
+        """A in float32 for the iterations of a solve, kept once one was made."""
+        return rounded_copy(self.A)
 
     def spectral_bound(self, d):
         """Upper bound of the largest eigenvalue of A' diag(d) A: it, rounded up, for few features, else |M|_1 of |A|' d |A|."""
@@ -190,7 +198,7 @@ class GramOperator(LinearOperator):
         self.design, self.d, self.c, self.model = design, d, c, model
 
     def preconditioned(self):
-        from .newton_pcg import hessian_factor
+        from .hessian_factor import hessian_factor
 
         return None if self.model is None else hessian_factor(self.model, self.design.weights(self.d), self.c)
 

@@ -152,6 +152,10 @@ class PenalisedLinearModel:
         return LinearModelSweep(X, self.t_train, self.w_train, self.penalty(x), self.loss, self.per_feature) if small else None
 
     @property
+    def rounded(self):
+        return self.train.rounded
+
+    @property
     def threads(self):
         return threads_for(self.train.size)
 

@@ -121,6 +121,10 @@ class CleaningModel:
         return d / (6 * self.train.k) if isinstance(self.train.A, np.ndarray) and d <= 4000 else np.inf
 
     @property
+    def rounded(self):
+        return self.train.rounded
+
+    @property
     def threads(self):
         return threads_for(self.train.A.size)
 

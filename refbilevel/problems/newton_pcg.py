@@ -14,118 +14,20 @@ and with tol=None, Newton goes on until |r| stops falling.
 Small models (`model.dense`) take the Cholesky factor of the explicit H in every step instead, and leave that to the adjoint.
 
 A model offers `evaluate(x, y) -> (g, g_y, weights)`, `curvature(x) -> c`, `diagonal(weights)`, `matrix(weights, c) -> H`,
-`gram_float32(weights) -> L_yy` (of all classes, for softmax), `factor_cost` (of that and its factor, in Hessian products), `factor_first`,
+`gram_float32(weights) -> L_yy` (of all classes, for softmax), `rounded` (its data in float32, or None), `factor_cost` (of that and its factor, in Hessian products), `factor_first`,
 `threads` and `dense`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg.lapack import spotrf
 
-from ..kernels.glm_newton import hessian_product, pcg
 from ..linear import factorize
 from ..results import LowerSolution, Status
 from ..threads import numba_owns_threads
-
-EPS = np.finfo(float).eps
-NO_MATRIX = np.zeros((0, 0), np.float32)
-#: |residual| / |b| of one solve with a HessianFactor; refinement repeats it
-REDUCTION = 1e-9
-
-
-def cholesky_float32(gram, c):
-    """Lower Cholesky factor of H = gram + diag(c), float32 lower triangle, C-ordered; the diagonal grows until it exists."""
-    H = gram.copy()
-    H[np.diag_indices_from(H)] += c[: len(H)].astype(np.float32)
-    shift, top = 0.0, float(H.diagonal().max())
-    while True:
-        L, info = spotrf(H.T, lower=0, clean=1, overwrite_a=False)  # H.T is H for LAPACK's column order: its upper half
-        if info == 0:
-            return np.ascontiguousarray(L.T)
-        H[np.diag_indices_from(H)] += max(shift, 1e-6 * top)
-        shift = max(10 * shift, 1e-6 * top)
-
-
-@dataclass(eq=False)
-class HessianFactor:
-    """H = L_yy + diag(c) at one y, with its preconditioner: `.solve(b)` is PCG to `REDUCTION`, meant to be refined.
-
-    `condition` is the ratio of the extreme Rayleigh quotients met by the iterations: a lower bound of the condition number.
-    """
-
-    weights: tuple = field(repr=False)
-    c: np.ndarray = field(repr=False)
-    inverse: np.ndarray = field(repr=False)
-    L: np.ndarray = field(repr=False)
-    gram: np.ndarray = field(repr=False)
-    threads: int = 1
-    iterations: int = 0
-    high: float = 0.0
-    low: float = np.inf
-
-    method = "cg"
-    singular = False
-    negative = 0
-    asymmetry = 0.0
-
-    @property
-    def shape(self):
-        return (self.c.size, self.c.size)
-
-    @property
-    def condition(self):
-        return self.high / self.low if self.low > 0 and self.high > 0 else 1.0 if self.low == np.inf else np.inf
-
-    @property
-    def matrix(self):
-        raise AttributeError("a HessianFactor has no explicit matrix")
-
-    def product(self, v):
-        if hasattr(self.weights, "pcg"):
-            return self.weights.product(v) + self.c * v
-        return hessian_product(self.weights, v, self.threads) + self.c * v
-
-    def run(self, b, goal, maxiter):
-        """One PCG solve of H x = b to |b - H x| <= goal."""
-        if hasattr(self.weights, "pcg"):
-            X, k, norms = self._run_blocks(b[:, None], np.array([goal]), maxiter)
-            return X[:, 0], k, norms[0]
-        x, k, norm, high, low = pcg(self.weights, self.c, b, self.inverse, self.L, goal, maxiter, self.threads)
-        self.iterations += k
-        self.high, self.low = max(self.high, high), min(self.low, low)
-        return x, k, norm
-
-    def _run_blocks(self, B, goals, maxiter):
-        """PCG on the columns of B (m, k) together, by weights in blocks of rows."""
-        X, k, norms, high, low = self.weights.pcg(self.c, B, self.inverse, goals, maxiter)
-        self.iterations += k
-        self.high, self.low = max(self.high, high), min(self.low, low)
-        return X, k, norms
-
-    def solve(self, b, transpose=False):
-        b = np.asarray(b, np.float64)
-        columns = b.reshape(len(b), -1)
-        return self.solve_within(columns, REDUCTION * np.linalg.norm(columns, axis=0)).reshape(b.shape)
-
-    def solve_within(self, B, goals):
-        """X (m, k) with |b_j - H x_j| <= goals[j] (as the recurrences see it)."""
-        if hasattr(self.weights, "pcg"):
-            return self._run_blocks(np.ascontiguousarray(B), goals, 100 * len(B))[0]
-        with numba_owns_threads():
-            X = [self.run(np.ascontiguousarray(b), goal, 100 * len(b))[0] for b, goal in zip(B.T, goals)]
-        return np.stack(X, axis=1)
-
-
-def hessian_factor(model, weights, c):
-    """The HessianFactor at one y for an adjoint without a Newton solve before it."""
-    if model.factor_first and model.factor_cost < np.inf:
-        gram = model.gram_float32(weights)
-        return HessianFactor(weights, c, c, cholesky_float32(gram, c), gram, model.threads)
-    return HessianFactor(weights, c, 1.0 / (model.diagonal(weights) + c), NO_MATRIX, NO_MATRIX, model.threads)
-
+from .hessian_factor import NO_MATRIX, HessianFactor, cholesky_float32
 
 @dataclass(frozen=True, eq=False)
 class ModelSolver:
@@ -213,7 +115,7 @@ def _step(factor, r, goal):
 def _factor(model, weights, c, L, gram, inverse):
     if model.dense:
         return factorize(model.matrix(weights, c))
-    return HessianFactor(weights, c, c if inverse is None else inverse, L, gram, model.threads)
+    return HessianFactor(weights, c, c if inverse is None else inverse, L, gram, model.rounded, model.threads)
 
 
 def _line_search(model, x, y, value, r, s):

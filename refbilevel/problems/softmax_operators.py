@@ -6,6 +6,7 @@ y = Y.ravel(), Y (k, d) class-major; p_i = softmax(Y a_i); everything dense goes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -13,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from ..kernels.softmax import softmax_loss, softmax_product
 from .design import threads_for
+from .hessian_factor import rounded_copy
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,11 @@ class Samples:
     @property
     def shape(self):
         return self.A.shape
+
+    @cached_property
+    def rounded(self):
+        """A in float32 for the iterations of a solve, kept once one was made; None for CSR, where it gains nothing."""
+        return rounded_copy(self.A) if isinstance(self.A, np.ndarray) else None
 
     def loss(self, w, Y):
         """(l (N,), gradient (k, d) of sum w l, P (N, k))."""
@@ -67,7 +74,7 @@ class SoftmaxHessian(LinearOperator):
 
     def preconditioned(self):
         """The Newton solver's preconditioned iteration at this y, for dense data; None without a model."""
-        from .newton_pcg import hessian_factor
+        from .hessian_factor import hessian_factor
 
         if self.model is None or not isinstance(self.samples.A, np.ndarray):
             return None

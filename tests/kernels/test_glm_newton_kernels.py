@@ -89,6 +89,43 @@ def test_triangular_solves_keep_the_scale(scale):
     assert not z.any()
 
 
+@pytest.mark.parametrize("k", [2, 3, 4, 5, 8, 10])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_blocks_of_classes_are_solved_as_one_by_one(k, dtype):
+    H = case("dense")[2]
+    q, L, c = len(H), np.linalg.cholesky(H).astype(np.float32), 0.3
+    R = np.random.default_rng(k).standard_normal((k, q)) * np.logspace(-20, 20, k)[:, None] ** (dtype == np.float64)
+    R[-1] = 0.0
+    shared = R.mean(axis=0)
+    Z = np.linalg.solve(H, (R - shared).T).T
+    truth = Z - Z.mean(axis=0) + shared / c
+    z = glm_newton.block_solves(L, R.astype(dtype).ravel(), c).reshape(k, q)
+    assert np.linalg.norm(z - truth) <= 1e-5 * np.linalg.cond(H) * np.linalg.norm(truth)
+
+
+def test_four_solves_are_four_single_ones():
+    H = case("dense")[2]
+    L, R, z = np.linalg.cholesky(H).astype(np.float32), np.random.default_rng(0).standard_normal((4, len(H))), np.empty(len(H))
+    R *= np.array([[1e-60], [1.0], [0.0], [1e60]])
+    Z = np.empty_like(R)
+    glm_newton.four_solves(L, R, Z)
+    for r, found in zip(R, Z):
+        glm_newton.triangular_solves(L, r, z)
+        np.testing.assert_allclose(found, z, rtol=1e-4, atol=1e-5 * np.abs(z).max())
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "softmax"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_in_float32(kind, threads):
+    weights, c, H = case(kind)
+    single = tuple(w.astype(np.float32) if w.dtype == np.float64 else w for w in weights)
+    v = np.random.default_rng(6).standard_normal(len(c))
+    product = glm_newton.hessian_product(single, v.astype(np.float32), threads)
+    assert product.dtype == np.float32, "a float64 inside would make it slow"
+    truth = H @ v - c * v
+    assert 1e-12 * np.linalg.norm(truth) < np.linalg.norm(product - truth) <= 1e-5 * np.linalg.norm(truth)
+
+
 @pytest.mark.parametrize("m", [1, 7, 128, 150])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_gram_in_float32_and_its_diagonal(m, threads):

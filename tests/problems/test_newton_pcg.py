@@ -9,7 +9,7 @@ from scipy import sparse
 
 import refbilevel as rb
 from refbilevel.linear import solve
-from refbilevel.problems import design, newton_pcg
+from refbilevel.problems import design, hessian_factor, newton_pcg
 
 
 def linear_problem(family="logistic", N=320, m=240, container=np.asarray, penalties="per-feature", seed=0, **options):
@@ -161,10 +161,10 @@ def test_threads_do_not_change_the_digits(monkeypatch):
 
 
 def test_cholesky_float32_mends_an_indefinite_matrix():
-    L = newton_pcg.cholesky_float32(np.array([[0.5, 0.0], [1.0, 0.5 - 1e-7]], np.float32), np.array([0.5, 0.5]))
+    L = hessian_factor.cholesky_float32(np.array([[0.5, 0.0], [1.0, 0.5 - 1e-7]], np.float32), np.array([0.5, 0.5]))
     assert np.isfinite(L).all() and (np.diag(L) > 0).all() and L[0, 1] == 0.0
     H = np.array([[4.0, 0.0], [2.0, 3.0]], np.float32)  # lower triangle given
-    np.testing.assert_allclose(newton_pcg.cholesky_float32(H, np.zeros(2)), np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]]), rtol=1e-6)
+    np.testing.assert_allclose(hessian_factor.cholesky_float32(H, np.zeros(2)), np.linalg.cholesky([[4.0, 2.0], [2.0, 3.0]]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("linear", ["cholesky", "lu", "cg", "minres", "gmres"])
@@ -202,3 +202,44 @@ def test_a_factor_from_far_away_is_formed_anew(monkeypatch):
     monkeypatch.setattr(type(problem.lower_solver.model), "gram_float32", lambda *a: formed.append(1) or form(*a))
     lower = rb.solve_lower(problem, x - 1.0, y0=far)
     assert lower.success and len(formed) == 1
+
+
+@pytest.mark.parametrize("name", ["logistic", "softmax"])
+@pytest.mark.parametrize("rtol", [1e-2, 1e-5, 1e-9, 1e-13])
+def test_iterations_in_float32_reach_the_float64_residual(name, rtol):
+    problem, x = CASES[name]()
+    H = problem.g_yy(x, rb.solve_lower(problem, x).y)
+    factor, b = H.preconditioned(), np.random.default_rng(0).standard_normal(problem.m)
+    assert factor.single is not None
+    goal = rtol * np.linalg.norm(b)
+    v, iterations, claimed = factor.run(b, goal, 1000)
+    residual = np.linalg.norm(b - explicit(H) @ v)
+    assert factor.single is not None and v.dtype == np.float64
+    assert residual <= goal * (1 + 1e-3) + 1e-15 * np.linalg.norm(explicit(H)) * np.linalg.norm(v)
+    assert abs(claimed - residual) <= 1e-3 * residual + 1e-14 * np.linalg.norm(b)
+    double = dataclasses.replace(factor, rounded=None, iterations=0)
+    assert double.single is None and iterations <= 1.5 * double.run(b, goal, 1000)[1] + 10
+
+
+def test_float64_takes_over_where_float32_is_too_rough():
+    problem, _ = linear_problem(N=180, m=240)  # 60 directions in which the data say nothing
+    x = np.full(240, np.log(1e-9))
+    H = problem.g_yy(x, np.zeros(240))
+    factor, b = H.preconditioned(), np.random.default_rng(0).standard_normal(240)
+    assert factor.single is not None
+    v, iterations, claimed = factor.run(b, 1e-6 * np.linalg.norm(b), 20_000)
+    assert factor.single is None and factor.rounded is None, "float32 gave up"
+    assert np.linalg.norm(b - explicit(H) @ v) <= 1.1e-6 * np.linalg.norm(b)
+    solution = solve(H, b, rtol=1e-6)
+    assert solution.success and solution.residual <= 1e-6
+
+
+@pytest.mark.parametrize("scale, fits", [(1.0, True), (1e-12, False), (1e12, False)])
+def test_data_beyond_the_squares_of_float32_stay_in_float64(scale, fits):
+    A = hessian_factor.rounded_copy(scale * np.ones((2, 3)))
+    assert (A is not None) is fits
+    problem, _ = linear_problem(container=lambda A: scale * A)
+    result = rb.hypergradient(problem, np.full(240, -4.0 + 2 * np.log(scale)))
+    plain, _ = linear_problem()
+    assert result.success
+    np.testing.assert_allclose(result.gradient, rb.hypergradient(plain, np.full(240, -4.0)).gradient, rtol=1e-6, atol=1e-12)

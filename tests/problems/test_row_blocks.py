@@ -9,7 +9,7 @@ import pytest
 import refbilevel as rb
 from refbilevel.errors import ArgumentError, DtypeError, ShapeError
 from refbilevel.problems import row_blocks
-from refbilevel.problems.newton_pcg import HessianFactor
+from refbilevel.problems.hessian_factor import HessianFactor
 
 FAMILIES = {"ridge": rb.problems.ridge, "logistic": rb.problems.logistic}
 
