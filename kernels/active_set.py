@@ -53,37 +53,37 @@ def margin(r, y, l1, lo, hi, curvature):
 
 @njit(cache=True, fastmath=FAST)
 def _forward(R, k, b):
-    """x (k,) with R'x = b, in place of b."""
+    """x with R'x = b, in place of b[:k]."""
     for a in range(k):
         b[a] /= R[a, a]
         for i in range(a + 1, k):
             b[i] -= R[a, i] * b[a]
-    return b
 
 
 @njit(cache=True, fastmath=FAST)
 def _solve(R, k, b):
-    """x (k,) with R'R x = b, in place of b."""
+    """x with R'R x = b, in place of b[:k]."""
     _forward(R, k, b)
     for a in range(k - 1, -1, -1):
         total = b[a]
         for i in range(a + 1, k):
             total -= R[a, i] * b[i]
         b[a] = total / R[a, a]
-    return b
 
 
 @njit(cache=True)
-def _append(R, S, k, G, l2, j):
-    """S[k] and R[:k + 1, k] in place for the coordinate j: True unless its column depends on those of S[:k]."""
+def _append(R, S, k, G, l2):
+    """R[:k + 1, k] in place for the coordinate S[k]: True unless its column depends on those of S[:k]."""
+    j = S[k]
     w, whole = np.empty(k), G[j, j] + l2[j]
     for a in range(k):
         w[a] = G[j, S[a]]
     rest = whole
-    for a, above in enumerate(_forward(R, k, w)):
-        R[a, k] = above
-        rest -= above * above
-    S[k], R[k, k] = j, math.sqrt(max(rest, 0.0))
+    _forward(R, k, w)
+    for a in range(k):
+        R[a, k] = w[a]
+        rest -= w[a] * w[a]
+    R[k, k] = math.sqrt(max(rest, 0.0))
     return rest > DEPENDENT * DEPENDENT * whole
 
 
@@ -106,7 +106,9 @@ def _remove(R, S, k, place):
 @njit(cache=True)
 def _gradient(G, q, l2, y):
     """h = (G + l2) y - q, (m,)."""
-    h = l2 * y - q
+    h = np.empty(q.size)
+    for j in range(q.size):
+        h[j] = l2[j] * y[j] - q[j]
     for j in range(q.size):
         if y[j] != 0.0:
             for i in range(q.size):
@@ -120,20 +122,22 @@ def _newton(R, S, k, h, l1, sign):
     d = np.empty(k)
     for a in range(k):
         d[a] = -(h[S[a]] + l1[S[a]] * sign[S[a]])
-    return _solve(R, k, d)
+    _solve(R, k, d)
+    return d
 
 
 @njit(cache=True)
 def _flat_direction(R, S, k, G, h, l1, sign):
     """d (k + 1,) along which G y stays as it is, S[k] depending on S[:k], and the objective does not grow: a minimum has no use for it."""
-    j, d = S[k], np.empty(k + 1)
+    d, slope = np.ones(k + 1), 0.0
     for a in range(k):
-        d[a] = -G[j, S[a]]
-    d[:k], d[k] = _solve(R, k, d[:k]), 1.0
-    slope = 0.0
+        d[a] = -G[S[k], S[a]]
+    _solve(R, k, d)
     for a in range(k + 1):
         slope += d[a] * (h[S[a]] + l1[S[a]] * sign[S[a]])
-    return -d if slope > 0.0 else d
+    for a in range(k + 1):
+        d[a] *= -1.0 if slope > 0.0 else 1.0
+    return d
 
 
 @njit(cache=True)
@@ -146,12 +150,12 @@ def _end(y, d, sign, lo, hi):
 
 
 @njit(cache=True)
-def _advance(y, S, k, d, longest, sign, lo, hi):
-    """y_S += t d in place, t <= longest the step to the first kink or bound: (t, which of S are stopped (k,))."""
-    t, stopped = longest, np.zeros(k, np.bool_)
-    for a in range(k):
+def _advance(y, S, d, longest, sign, lo, hi):
+    """y_S += t d in place, t <= longest the step to the first kink or bound: (t, which of S are stopped (k,)), d (k,)."""
+    t, stopped = longest, np.zeros(d.size, np.bool_)
+    for a in range(d.size):
         t = min(t, _end(y[S[a]], d[a], sign[S[a]], lo[S[a]], hi[S[a]])[1])
-    for a in range(k):
+    for a in range(d.size):
         j = S[a]
         end, step = _end(y[j], d[a], sign[j], lo[j], hi[j])
         stopped[a] = step <= t and step < longest
@@ -183,22 +187,27 @@ def _polish(R, S, k, G, q, l1, l2, sign, y):
 def active_set(G, q, l1, l2, lo, hi, y0, slack):
     """(y (m,), whether it is the solution): from y0; G (m, m), the others (m,). False where steps run out or nothing stops a flat direction."""
     m = q.size
-    y, sign = y0.copy(), np.sign(y0)
+    y, sign = y0.copy(), np.zeros(m)
     free, R, S, k = np.zeros(m, np.bool_), np.zeros((m, m)), np.empty(m, np.int64), 0
-    start, at = np.flatnonzero((y != 0.0) & (lo < y) & (y < hi)), 0
+    start, count, at = np.empty(m, np.int64), 0, 0
+    for j in range(m):
+        if y[j] != 0.0:
+            sign[j] = math.copysign(1.0, y[j])
+            if lo[j] < y[j] < hi[j]:
+                start[count] = j
+                count += 1
     flat = False  # S[k] is free and its column depends on those of S[:k]
     h = _gradient(G, q, l2, y)
     for _ in range(50 + 3 * m):
-        while at < start.size and not flat:
-            free[start[at]] = True
-            flat = not _append(R, S, k, G, l2, start[at])
+        while at < count and not flat:
+            S[k] = start[at]
+            free[S[k]], flat = True, not _append(R, S, k, G, l2)
             k, at = k + (not flat), at + 1
         if flat:
             d, longest = _flat_direction(R, S, k, G, h, l1, sign), np.inf
         else:
             d, longest = _newton(R, S, k, h, l1, sign), 1.0
-        count = d.size
-        t, stopped = _advance(y, S, count, d, longest, sign, lo, hi)
+        t, stopped = _advance(y, S, d, longest, sign, lo, hi)
         if t == np.inf:
             return y, False
         h = h if flat else _gradient(G, q, l2, y)
@@ -209,9 +218,9 @@ def active_set(G, q, l1, l2, lo, hi, y0, slack):
                     _remove(R, S, k, a)
                     S[k - 1] = S[k] if flat else S[k - 1]
                     k -= 1
-            if flat and stopped[count - 1]:
+            if flat and stopped[-1]:
                 free[S[k]] = flat = False
-            elif flat and _append(R, S, k, G, l2, S[k]):
+            elif flat and _append(R, S, k, G, l2):
                 k, flat = k + 1, False
             continue
         worst, most = 0, 0.0
@@ -223,9 +232,9 @@ def active_set(G, q, l1, l2, lo, hi, y0, slack):
             y = _polish(R, S, k, G, q, l1, l2, sign, y)
             return y, violation(_gradient(G, q, l2, y), y, l1, lo, hi).max() <= slack
         if y[worst] == 0.0:
-            sign[worst] = -np.sign(h[worst])
-        free[worst] = True
-        flat = not _append(R, S, k, G, l2, worst)
+            sign[worst] = -math.copysign(1.0, h[worst])
+        S[k] = worst
+        free[worst], flat = True, not _append(R, S, k, G, l2)
         k += not flat
     return y, False
 

@@ -96,7 +96,8 @@ def test_the_factor_after_any_appends_and_removals_is_that_of_the_free_coordinat
             if not rest:
                 continue
             j = int(rng.choice(rest))
-            assert append(R, S, k, G, l2, j)
+            S[k] = j
+            assert append(R, S, k, G, l2)
             held.append(j)
             k += 1
         assert S[:k].tolist() == held
@@ -107,10 +108,10 @@ def test_the_factor_after_any_appends_and_removals_is_that_of_the_free_coordinat
 @both
 def test_dependence_is_judged_by_the_angle_and_not_by_the_length(compiled):
     A = np.array([[1.0, 1e-9, 1.0], [0.0, 1e-9, 0.0], [0.0, 0.0, 5e-8]])  # the second is short, the third all but the first
-    append, R, S = pick(active_set._append, compiled), np.zeros((3, 3)), np.zeros(3, int)
-    assert append(R, S, 0, A.T @ A, np.zeros(3), 0)
-    assert append(R, S, 1, A.T @ A, np.zeros(3), 1)
-    assert not append(R, S, 2, A.T @ A, np.zeros(3), 2)
+    append, R, S = pick(active_set._append, compiled), np.zeros((3, 3)), np.arange(3)
+    assert append(R, S, 0, A.T @ A, np.zeros(3))
+    assert append(R, S, 1, A.T @ A, np.zeros(3))
+    assert not append(R, S, 2, A.T @ A, np.zeros(3))
 
 
 @both
