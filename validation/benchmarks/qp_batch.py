@@ -72,8 +72,27 @@ def proxqp(blocks, actives, bars):
     return lambda: [c[0]() for c in calls], vjp
 
 
-IMPLEMENTATIONS = {"refbilevel": ours, "loop": loop, "floor": floor, "proxqp": proxqp}
-NEEDS = {"proxqp": "proxsuite"}
+def qpth(blocks, actives, bars):
+    """OptNet's batched interior point layer in torch, at its default accuracy."""
+    import torch
+    from qpth.qp import QPFunction
+
+    layer, bars = QPFunction(verbose=-1), torch.tensor(bars)
+    given = {name: torch.tensor(blocks[name], requires_grad=True) for name in BLOCKS}
+    y = [None]
+
+    def forward():
+        y[0] = layer(*given.values())
+
+    def vjp():
+        gradients = torch.autograd.grad(y[0], list(given.values()), bars, retain_graph=True)
+        return {name: g.numpy() for name, g in zip(BLOCKS, gradients)}
+
+    return forward, vjp
+
+
+IMPLEMENTATIONS = {"refbilevel": ours, "loop": loop, "floor": floor, "proxqp": proxqp, "qpth": qpth}
+NEEDS = {"proxqp": "proxsuite", "qpth": "qpth"}
 
 
 def cases(batches=(128, 4096), n=20):
