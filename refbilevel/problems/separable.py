@@ -77,7 +77,7 @@ class SeparableMap(ProximalMap):
         return LinearOperator((free.size, free.size), matvec=operator, rmatvec=operator, dtype=np.float64)
 
     def _bound(self, x, y):
-        return np.flatnonzero((y >= self.parameters(x)[3]) & (self.hi_of >= 0))
+        return np.flatnonzero(y >= self.parameters(x).hi) if (self.hi_of >= 0).any() else np.zeros(0, int)
 
     def pull(self, x, y, free, v, y_bar):
         l1, l2, _, hi = self.parameters(x)
