@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
+from scipy.linalg.blas import dtrsv
 from scipy.sparse.linalg import splu
 
 from ..errors import ArgumentError
@@ -129,7 +130,7 @@ def _sparse_lu(A, skew):
 def _cholesky_solve(parts, b, transpose):
     L = parts[0]
     if b.ndim == 1:  # faster than potrs, which is made for many columns
-        return linalg.blas.dtrsv(L, linalg.blas.dtrsv(L, b, lower=1), lower=1, trans=1, overwrite_x=1)
+        return dtrsv(L, dtrsv(L, b, lower=1), lower=1, trans=1, overwrite_x=1)
     return linalg.lapack.dpotrs(L, b, lower=1)[0]
 
 

@@ -210,7 +210,7 @@ def _start(x0, b):
     x0 = np.asarray(x0, np.float64)
     if x0.shape != b.shape:
         raise ShapeError(f"x0 must have the shape of b, {b.shape}, got {x0.shape}")
-    if not np.isfinite(x0).all():
+    if not all_finite(x0):
         raise ArgumentError("x0 must be finite; leave it out to start from zero")
     return x0.reshape(b.shape[0], -1)
 
