@@ -40,7 +40,7 @@ def violation(r, y, l1, lo, hi):
 
 @njit(cache=True)
 def margin(r, y, l1, lo, hi, curvature):
-    """The strictness of each coordinate's state (m,), in units of r: the larger of its distance to a kink or bound and of the slack there."""
+    """The strictness of each coordinate's state (m,), in units of r: its distance to a kink or bound, or the slack there, if that is larger."""
     strict = np.full(r.size, np.inf)
     for j in range(r.size):
         if l1[j] > 0.0 or lo[j] == 0.0:
@@ -185,7 +185,7 @@ def _polish(R, S, k, G, q, l1, l2, sign, y):
 
 @njit(cache=True)
 def active_set(G, q, l1, l2, lo, hi, y0, slack):
-    """(y (m,), whether it is the solution): from y0; G (m, m), the others (m,). False where steps run out or nothing stops a flat direction."""
+    """(y (m,), whether it is the solution) from y0; G (m, m), the others (m,). False: steps ran out, or nothing stops a flat direction."""
     m = q.size
     y, sign = y0.copy(), np.zeros(m)
     free, R, S, k = np.zeros(m, np.bool_), np.zeros((m, m)), np.empty(m, np.int64), 0

@@ -10,7 +10,8 @@ Exact away from kinks. Bertrand et al., "Implicit differentiation for fast hyper
 learning" (arXiv 2105.01637), Theorem 3.
 
 A concrete map offers `_solve(x, y0, tol) -> (y, SupportFactor, residual, margin, scale, iterations)`, `free_matrix(x, y, free)`,
-`stationarity(x, y) -> (m,)` (r on the free coordinates), `pull(x, y, free, v, y_bar) -> x_bar` and `push(x, y, free, dx) -> (right-hand side (|S|,), dy of the fixed (m,))`.
+`stationarity(x, y) -> (m,)` (r on the free coordinates), `pull(x, y, free, v, y_bar) -> x_bar` and `push(x, y, free, dx) ->
+(right-hand side (|S|,), dy of the fixed (m,))`.
 """
 
 from __future__ import annotations

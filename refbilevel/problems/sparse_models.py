@@ -29,7 +29,7 @@ from .working_set import WHOLE
 
 @dataclass(frozen=True, eq=False)
 class ValidationLoss:
-    """f and its gradients; `map` gives g. B (N', m), so that the prediction is B y; where y is zero, the columns of an ndarray are not read."""
+    """f and its gradients; `map` gives g. B (N', m), so that the prediction is B y: of an ndarray, the columns of nonzeros are read."""
 
     map: object
     B: object

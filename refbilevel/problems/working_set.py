@@ -1,9 +1,9 @@
 """A large quadratic with separable kinks and boxes, solved on a working set of its coordinates.
 
     min_y 1/2 y'H y - q'y + sum_j (l1_j |y_j| + l2_j y_j^2 / 2),   lo <= y <= hi
-The coordinates of the set and their Gram matrix make a small problem, solved exactly (kernels/active_set.py); the others are zero, and those
-that violate their optimality condition most enter the set until none does. Where the smooth part has a screen (screening.py), only
-the coordinates that its error leaves in doubt are looked at in full. The last Newton step takes the gradient from the residual,
+The coordinates of the set and their Gram matrix make a small problem, solved exactly (kernels/active_set.py); the others are zero, and
+those that violate their optimality condition most enter the set until none does. Where the smooth part has a screen (screening.py),
+only the coordinates that its error leaves in doubt are looked at in full. The last Newton step takes the gradient from the residual,
 which has digits that H y - q has lost.
 """
 
