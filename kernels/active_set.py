@@ -40,7 +40,7 @@ def violation(r, y, l1, lo, hi):
 
 @njit(cache=True)
 def margin(r, y, l1, lo, hi, curvature):
-    """The strictness of each coordinate's state (m,) in units of r: its distance to a kink or bound, or the slack there if that is larger."""
+    """The strictness of each coordinate's state (m,) in units of r: the distance to a kink or bound, or the slack there if larger."""
     strict = np.full(r.size, np.inf)
     for j in range(r.size):
         if l1[j] > 0.0 or lo[j] == 0.0:
