@@ -25,6 +25,12 @@ def zeros(shape, dtype):
 
 
 @njit(cache=True)
+def add_up(partial):
+    """partial.sum(axis=0), on the calling thread as well."""
+    return partial.sum(axis=0)
+
+
+@njit(cache=True)
 def pointwise(kind, z, t):
     """(l, l', l'') of the loss at z, scalars."""
     if kind == 0:
@@ -71,10 +77,10 @@ def dense_product(A, d, v, threads):
         out = zeros(m, A.dtype)
         _dense_product_rows(A, d, v, 0, N, out)
         return out
-    partial = np.zeros((threads, m), A.dtype)
+    partial = zeros((threads, m), A.dtype)
     for k in prange(threads):
         _dense_product_rows(A, d, v, k * N // threads, (k + 1) * N // threads, partial[k])
-    return partial.sum(axis=0)
+    return add_up(partial)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -128,11 +134,11 @@ def dense_loss(A, t, w, y, kind, threads):
         gradient = zeros(m, np.float64)
         loss = _dense_loss_rows(A, t, w, y, kind, 0, N, gradient, curvature)
         return loss, gradient, curvature
-    partial = np.zeros((threads, m))
-    losses = np.zeros(threads)
+    partial = zeros((threads, m), np.float64)
+    losses = zeros(threads, np.float64)
     for k in prange(threads):
         losses[k] = _dense_loss_rows(A, t, w, y, kind, k * N // threads, (k + 1) * N // threads, partial[k], curvature)
-    return losses.sum(), partial.sum(axis=0), curvature
+    return add_up(losses), add_up(partial), curvature
 
 
 @njit(cache=True, fastmath=FAST)
@@ -155,10 +161,10 @@ def sparse_product(data, indices, indptr, d, v, threads):
         out = zeros(m, data.dtype)
         _sparse_product_rows(data, indices, indptr, d, v, 0, N, out)
         return out
-    partial = np.zeros((threads, m), data.dtype)
+    partial = zeros((threads, m), data.dtype)
     for k in prange(threads):
         _sparse_product_rows(data, indices, indptr, d, v, k * N // threads, (k + 1) * N // threads, partial[k])
-    return partial.sum(axis=0)
+    return add_up(partial)
 
 
 @njit(cache=True, fastmath=FAST)
@@ -187,13 +193,13 @@ def sparse_loss(data, indices, indptr, t, w, y, kind, threads):
         gradient = zeros(m, np.float64)
         loss = _sparse_loss_rows(data, indices, indptr, t, w, y, kind, 0, N, gradient, curvature)
         return loss, gradient, curvature
-    partial = np.zeros((threads, m))
-    losses = np.zeros(threads)
+    partial = zeros((threads, m), np.float64)
+    losses = zeros(threads, np.float64)
     for k in prange(threads):
         losses[k] = _sparse_loss_rows(
             data, indices, indptr, t, w, y, kind, k * N // threads, (k + 1) * N // threads, partial[k], curvature
         )
-    return losses.sum(), partial.sum(axis=0), curvature
+    return add_up(losses), add_up(partial), curvature
 
 
 @njit(cache=True, fastmath=FAST)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit, prange
 from numba.extending import overload
 
-from .glm import FAST, dense_product, sparse_product, zeros
+from .glm import FAST, add_up, dense_product, sparse_product, zeros
 from .softmax import softmax_product
 
 
@@ -106,39 +106,56 @@ def four_solves(L, R, Z):
             Z[b, i] = scale[b] * U[b, i]
 
 
+@njit(cache=True)
+def center(R, mean):
+    """R - mean in place, R (k, q), mean (q,) its mean over the rows, written into the second argument."""
+    k, q = R.shape
+    mean[:] = 0.0
+    for b in range(k):
+        for j in range(q):
+            mean[j] += R[b, j] / k
+    for b in range(k):
+        for j in range(q):
+            R[b, j] -= mean[j]
+
+
 @njit(cache=True, parallel=True)
-def block_solves(L, r, c):
-    """M^{-1} r, (m,) -> (m,): (L L')^{-1} r for one block; for k = m / q > 1 classes, (L L')^{-1} on the rows of r less their mean.
+def group_solves(L, R, Z):
+    """Z' = (L L')^{-1} R' in place, R and Z (k, q), four rows at a time in parallel."""
+    k = R.shape[0]
+    for g in prange((k + 3) // 4):
+        if 4 * g + 4 <= k:
+            four_solves(L, R[4 * g : 4 * g + 4], Z[4 * g : 4 * g + 4])
+        else:
+            for b in range(4 * g, k):
+                triangular_solves(L, R[b], Z[b])
+
+
+@njit(cache=True)
+def block_solves(L, r, c, z):
+    """z = M^{-1} r in place, both (m,): (L L')^{-1} r for one block; for k = m / q > 1 classes, (L L')^{-1} on the rows less their mean.
 
     On what all classes share a softmax Hessian has no curvature, H = c I: there M^{-1} = 1 / c.
     """
     q = L.shape[0]
     k = r.size // q
-    z = np.empty(r.size)
     if k == 1:
         triangular_solves(L, r, z)
-        return z
-    R, Z, shared, mean = r.reshape(k, q), z.reshape(k, q), np.zeros(q), np.zeros(q)
+        return
+    R, Z, shared, mean = r.reshape(k, q).copy(), z.reshape(k, q), np.empty(q), np.empty(q)
+    center(R, shared)
+    group_solves(L, R, Z)
+    center(Z, mean)
     for b in range(k):
-        shared += R[b] / k
-    for g in prange((k + 3) // 4):
-        if 4 * g + 4 <= k:
-            four_solves(L, R[4 * g : 4 * g + 4] - shared, Z[4 * g : 4 * g + 4])
-        else:
-            for b in range(4 * g, k):
-                triangular_solves(L, R[b] - shared, Z[b])
-    for b in range(k):
-        mean += Z[b] / k
-    for b in range(k):
-        Z[b] += shared / c - mean
-    return z
+        for j in range(q):
+            Z[b, j] += shared[j] / c
 
 
 @njit(cache=True)
 def precondition(inverse, L, c, r, z):
     """z = inverse * r, or the solve with L, in place (allocating large arrays in a loop costs more than the arithmetic)."""
     if L.shape[0] > 0:
-        z[:] = block_solves(L, r, c[0])
+        block_solves(L, r, c[0], z)
     else:
         for j in range(r.size):
             z[j] = inverse[j] * r[j]
@@ -239,10 +256,10 @@ def dense_gram_diagonal(A, d, threads):
         out = zeros(m, np.float64)
         _dense_diagonal_rows(A, d, 0, N, out)
         return out
-    partial = np.zeros((threads, m))
+    partial = zeros((threads, m), np.float64)
     for k in prange(threads):
         _dense_diagonal_rows(A, d, k * N // threads, (k + 1) * N // threads, partial[k])
-    return partial.sum(axis=0)
+    return add_up(partial)
 
 
 @njit(cache=True)
@@ -261,7 +278,7 @@ def sparse_gram_diagonal(data, indices, indptr, d, m, threads):
         out = zeros(m, np.float64)
         _sparse_diagonal_rows(data, indices, indptr, d, 0, N, out)
         return out
-    partial = np.zeros((threads, m))
+    partial = zeros((threads, m), np.float64)
     for k in prange(threads):
         _sparse_diagonal_rows(data, indices, indptr, d, k * N // threads, (k + 1) * N // threads, partial[k])
-    return partial.sum(axis=0)
+    return add_up(partial)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit, prange
 
-from .glm import FAST, zeros
+from .glm import FAST, add_up, zeros
 
 
 @njit(cache=True, fastmath=FAST)
@@ -77,10 +77,10 @@ def softmax_product(A, P, w, V, threads):
         out = zeros((k, d), V.dtype)
         _product_rows(A, P, w, V, 0, N, out)
         return out
-    partial = np.zeros((threads, k, d), V.dtype)
+    partial = zeros((threads, k, d), V.dtype)
     for b in prange(threads):
         _product_rows(A, P, w, V, b * N // threads, (b + 1) * N // threads, partial[b])
-    return partial.sum(axis=0)
+    return add_up(partial)
 
 
 @njit(cache=True)
@@ -140,7 +140,7 @@ def softmax_loss(A, labels, w, Y, threads):
         gradient = zeros((k, d), np.float64)
         _loss_rows(A, labels, w, Y, 0, N, losses, P, gradient)
         return losses, gradient, P
-    partial = np.zeros((threads, k, d))
+    partial = zeros((threads, k, d), np.float64)
     for b in prange(threads):
         _loss_rows(A, labels, w, Y, b * N // threads, (b + 1) * N // threads, losses, P, partial[b])
-    return losses, partial.sum(axis=0), P
+    return losses, add_up(partial), P
