@@ -43,3 +43,10 @@ def test_set_up_is_two_commands_of_one_line():
     bash = re.findall(r"```bash\n(.*?)```", README, re.S)
     assert len(bash) == 2 and all(len(b.strip().splitlines()) == 1 for b in bash)
     assert "refbilevel demo" in bash[0] and "pytest" in bash[1]
+
+
+@pytest.mark.parametrize("page", ["README.md", "refbilevel/layers/README.md", "CHANGELOG.md"])
+def test_links_to_files_lead_somewhere(page):
+    path = ROOT / page
+    links = [link for link in re.findall(r"\]\(([^)#]+)\)", path.read_text()) if "://" not in link]
+    assert [link for link in links if not (path.parent / link).exists()] == []
