@@ -25,6 +25,25 @@ def test_no_bound_is_violated_and_few_overestimate():
     assert len(over) > 75 and np.median(over) < 20
 
 
+def test_sums_that_cancel_do_not_break_the_bound_at_rounding_level():
+    """Ridge with m = 1: f_y = B'(B y - s) / N is a millionth of its terms or less at y*, and rounds like them."""
+    broken = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        A, B, t, x = rng.standard_normal((12, 1)), rng.standard_normal((12, 1)), rng.standard_normal(12), rng.uniform(-2, 0, 1)
+        e, (LA, Lt, LB, Lx) = rng.standard_normal(12), (np.asarray(part, campaign.LONG) for part in (A[:, 0], t, B[:, 0], x[0]))
+        H = LA @ LA / 12 + np.exp(Lx)
+        y = LA @ Lt / 12 / H
+        s = np.asarray(LB * y, float) + e - B[:, 0] * (B[:, 0] @ e) / (B[:, 0] @ B[:, 0]) + 10.0 ** -rng.uniform(6, 12)
+        truth = -np.exp(Lx) * y * (LB @ (LB * y - np.asarray(s, campaign.LONG)) / 12) / H
+        problem = rb.problems.ridge(A, t, B, s)
+        constants = {name: value for name, value in problem.constants.items() if not name.startswith("size")}
+        h, blind = (rb.hypergradient(p, x) for p in (problem, replace(problem, constants=constants)))
+        assert abs(h.gradient[0] - truth) <= h.error_bound, seed
+        broken += abs(blind.gradient[0] - truth) > blind.error_bound
+    assert broken
+
+
 def test_a_campaign_of_so_many_bounds_has_so_many():
     verdicts = list(campaign.run_until_bounds(20, seed=1, families=("qp",)))
     assert sum(np.isfinite(v.bound) for v in verdicts) == 20 < len(verdicts) and np.isfinite(verdicts[-1].bound)

@@ -15,7 +15,8 @@ Any gradient p, by whatever method: |p - grad F| <= |p - p0| + (1). Taken at y w
 (1) is quadratically small and |p - p0| is the error estimate; the smaller is returned, so that the overestimate tends to 1.
 
 Rounding: each norm above is enlarged by ROUNDING sqrt(m) u times the sizes of the terms that were added to form it, u = 2^-53; oracles
-are taken to be computed to that backward error. Without this the bound is violated from accuracies of about 1e-12 down.
+are taken to be computed to that backward error. Where f_y or g_y is a sum over data whose terms may cancel, size_f_y, size_g_y among the
+constants are the sizes of those terms, summed. Without this the bound is violated from accuracies of about 1e-12 down.
 
 (1): Ehrhardt & Roberts, Analyzing inexact hypergradients for bilevel learning, arXiv 2301.04764, th. 10, with the direct term added;
 (3): Ortega, The Newton-Kantorovich theorem, Amer. Math. Monthly 75 (1968) 658-660.
@@ -133,8 +134,8 @@ def _at(problem, x, gradient, y, v, known, matrices):
         return math.nan, math.nan
     f_x, f_y = problem.f_x(x, y), problem.f_y(x, y)
     size_y, size_v, unit = length(y), length(v), ROUNDING * math.sqrt(len(y)) * U
-    R = length(problem.g_y(x, y)) + unit * (size_H * size_y + norm_B * length(x) + matrices.constant)
-    r = length(f_y - problem.g_yy(x, y) @ v) + unit * (size_H * size_v + length(f_y) + known["L_f"] * size_y)
+    R = length(problem.g_y(x, y)) + unit * (size_H * size_y + norm_B * length(x) + matrices.constant + known.get("size_g_y", 0.0))
+    r = length(f_y - problem.g_yy(x, y) @ v) + unit * (size_H * size_v + length(f_y) + known["L_f"] * size_y + known.get("size_f_y", 0.0))
     rounding = unit * (length(f_x) + known["L_fx"] * size_y + norm_B * size_v)
     gap = length(gradient - (f_x - problem.g_xy(x, y) @ v))
     return gap + min(inexact_bound(Sizes(norm_B, size_v, r, eps, mu, rounding), known) for eps, mu in _distances(s, R, known)), gap

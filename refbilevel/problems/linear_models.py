@@ -187,13 +187,15 @@ class PenalisedLinearModel:
         return LowerSolution(y=y, residual=residual, iterations=1, status=status, method="closed_form", factor=factor)
 
     def constants(self, bounds):
-        """Lipschitz constants in y that hold everywhere, those at one x under "at"; over the bounds, where they give a range of x."""
+        """Lipschitz constants in y that hold everywhere, sizes of what f_y and g_y add, those at one x under "at"; over the bounds, where they give a range of x."""
         third = 0.0 if self.loss == SQUARED else 3**-0.5 / 6  # max |l'''| of the logistic loss
         curvature = 1.0 if self.loss == SQUARED else 0.25
         known = {
             "L_f": curvature * self.val.spectral_bound(self.w_val),
             "L_fx": 0.0,
             "L_H": third * self.train.spectral_bound(self.w_train * self.train.row_norms()) if third else 0.0,
+            "size_f_y": _summed(self.val, self.w_val, self.t_val, self.loss),
+            "size_g_y": _summed(self.train, self.w_train, self.t_train, self.loss),
             "at": self.constants_at,
         }
         if bounds is not None:
@@ -208,6 +210,11 @@ class PenalisedLinearModel:
         """mu and L_B at x: the least and the greatest penalty."""
         c = self.penalty(x)
         return {"mu": float(c.min()), "L_B": float(c.max())}
+
+
+def _summed(design, weights, t, loss):
+    """sum_i w_i |a_i| |l'_i|, l' at y = 0 or at most 1: the sizes of the terms that the gradient of the loss adds, which may cancel."""
+    return float(weights * design.row_norms() @ (np.abs(t) if loss == SQUARED else np.ones(len(t))))
 
 
 def _targets(t, N, name):
