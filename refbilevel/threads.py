@@ -3,8 +3,9 @@
 Numba's threads and those of the BLAS spin for a while after their work, each pool unaware of the other, and code that
 alternates between them can run many times slower than on one thread. So the library's rule is: whoever runs Numba kernels
 in a loop enters `numba_owns_threads()`, which holds the BLAS to one thread meanwhile; `hypergradient`, `solve_lower` and `minimize` do
-so for a problem with `threads="numba"`, as the large linear and softmax models are. Whoever factorises large matrices does so outside
-it. Set NUMBA_NUM_THREADS (and OMP_NUM_THREADS or OPENBLAS_NUM_THREADS) to bound either pool for good; answers at 1 and 2
+so for a problem with `threads="numba"`, as linear and softmax models are. NumPy and SciPy each bring a BLAS of their own, and those two
+fight as well (24 ms for .4 ms at m = 200): for the others SciPy's, whose LAPACK factorises, keeps to one thread up to m = 1000, where
+two gain little. Set NUMBA_NUM_THREADS (and OMP_NUM_THREADS or OPENBLAS_NUM_THREADS) to bound either pool for good; answers at 1 and 2
 threads differ by the rounding of reordered sums only (tests/test_threads.py).
 
 On a machine that others use as well, a parallel kernel waits at its end for a thread that may not be running: calls of a
@@ -14,34 +15,55 @@ environment.
 """
 
 import functools
+import re
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
-_LOCK = threading.Lock()
-_OWNERS = []  # one limiter, of the first to enter, while anybody is inside: pools belong to the process
-
-
-@functools.cache
-def _controller():
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController()
+#: sizes m for which SciPy's BLAS keeps to one thread; below, LAPACK does not use more
+SMALL = range(65, 1001)
 
 
-@contextmanager
+class _Held:
+    """Context manager: some BLAS libraries on one thread; entered by several threads at once, until the last one leaves."""
+
+    def __init__(self, path):
+        self.path, self.lock, self.inside, self.before = re.compile(path), threading.Lock(), 0, []
+
+    @functools.cached_property
+    def libraries(self):
+        from threadpoolctl import ThreadpoolController
+
+        import scipy.linalg.lapack  # noqa: F401  (a library that is not loaded yet would not be found)
+
+        found = ThreadpoolController().lib_controllers
+        return [library for library in found if library.user_api == "blas" and self.path.search(library.filepath)]
+
+    def __enter__(self):
+        with self.lock:
+            if self.inside == 0:
+                self.before = [library.get_num_threads() for library in self.libraries]
+                for library in self.libraries:
+                    library.set_num_threads(1)
+            self.inside += 1
+
+    def __exit__(self, *exception):
+        with self.lock:
+            self.inside -= 1
+            if self.inside == 0:
+                for library, number in zip(self.libraries, self.before):
+                    library.set_num_threads(number)
+
+
+_ALL, _SCIPY = _Held(""), _Held(r"scipy(\.libs|/\.dylibs)")
+
+
 def numba_owns_threads():
-    """BLAS on one thread while Numba's pool works; entered by several threads at once, until the last one leaves."""
-    with _LOCK:
-        _OWNERS.append(_OWNERS[0] if _OWNERS else _controller().limit(limits=1, user_api="blas"))
-    try:
-        yield
-    finally:
-        with _LOCK:
-            limiter = _OWNERS.pop()
-            if not _OWNERS:
-                limiter.restore_original_limits()
+    """Context manager: BLAS on one thread while Numba's pool works."""
+    return _ALL
 
 
 def owner_for(problem):
-    """`numba_owns_threads()` for a problem whose oracles are parallel kernels, else nothing."""
-    return numba_owns_threads() if problem.threads == "numba" else nullcontext()
+    """What holds the threads while a problem is worked on: `numba_owns_threads()` where its oracles are parallel kernels."""
+    if problem.threads == "numba":
+        return _ALL
+    return _SCIPY if problem.m in SMALL else nullcontext()

@@ -26,6 +26,7 @@ from ..linear import factorize
 from ..problem import BilevelProblem, as_vector
 from ..lower.sweeps import LinearModelSweep
 from ..results import LowerSolution, Status
+from ..threads import SMALL
 from .design import SERIAL, DENSE_UP_TO, DenseDesign, GramOperator, as_design, hessian, threads_for
 from .newton_pcg import ModelSolver, newton_pcg
 
@@ -262,7 +263,7 @@ def _build(loss, X_train, t_train, X_val, t_val, penalties, prior, reduction, he
     return BilevelProblem(
         n=n, m=model.m, **{oracle: getattr(model, oracle) for oracle in oracles}, bounds=bounds, name=name,
         lower_solver=ModelSolver(model), constants=model.constants(bounds),
-        threads="numba" if model.threads > 1 and not (model.direct or model.dense) else "blas",
+        threads="numba" if model.threads > 1 or model.m in SMALL else "blas",
     )  # fmt: skip
 
 
