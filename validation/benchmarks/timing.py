@@ -57,7 +57,7 @@ def measure(case, rounds=9, budget=20.0):
             continue
         array, counts = answer if isinstance(answer, tuple) else (answer, {})
         calls[name] = call
-        rows[name] = dict(implementation=name, first_seconds=once, digits=digits(case.read(array), case.truth), **counts)
+        rows[name] = dict(implementation=name, first_seconds=once, digits=digits(None if array is None else case.read(array), case.truth), **counts)
     measured = _rounds(calls, rounds, budget)
     wall, cpu = ({name: [pair[i] for pair in pairs] for name, pairs in measured.items()} for i in (0, 1))
     for name, row in rows.items():
