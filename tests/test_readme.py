@@ -39,10 +39,10 @@ def test_the_statuses_are_those_of_the_library():
     assert printed == status_table(), "regenerate it: python -m refbilevel list statuses"
 
 
-def test_set_up_is_two_commands_of_one_line():
+def test_each_command_is_one_line():
     bash = re.findall(r"```bash\n(.*?)```", README, re.S)
-    assert len(bash) == 2 and all(len(b.strip().splitlines()) == 1 for b in bash)
-    assert "refbilevel demo" in bash[0] and "pytest" in bash[1]
+    assert len(bash) == 3 and all(len(b.strip().splitlines()) == 1 for b in bash)
+    assert "refbilevel demo" in bash[0] and "pytest" in bash[1] and "benchmarks/run.py" in bash[2]
 
 
 @pytest.mark.parametrize("page", ["README.md", "refbilevel/layers/README.md", "CHANGELOG.md"])

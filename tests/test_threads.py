@@ -73,6 +73,7 @@ def test_the_blas_has_one_thread_while_parallel_oracles_work(work):
 
 
 def test_large_models_say_that_their_oracles_are_parallel(monkeypatch):
+    monkeypatch.setattr(design, "SERIAL", 10_000)
     monkeypatch.setattr(design, "get_num_threads", lambda: 2)
     assert logistic(np.asarray).threads == cleaning(None).threads == "numba"
     monkeypatch.setattr(design, "get_num_threads", lambda: 1)
@@ -94,6 +95,7 @@ def cleaning(_):
 
 @pytest.mark.parametrize("make, container", [(logistic, np.asarray), (logistic, sparse.csr_array), (cleaning, None)])
 def test_one_and_two_threads_give_equal_digits(make, container, monkeypatch):
+    monkeypatch.setattr(design, "SERIAL", 10_000)
     problem, answers = make(container), []
     for threads in (1, 2):
         monkeypatch.setattr(design, "get_num_threads", lambda threads=threads: threads)

@@ -18,8 +18,8 @@ from ..errors import ArgumentError, DtypeError, ShapeError
 from ..kernels import glm, glm_newton
 from .hessian_factor import rounded_copy
 
-#: below so many entries a kernel stays on the calling thread
-SERIAL = 40_000
+#: below so many entries (a fifth of a millisecond) a kernel stays on the calling thread: waking another one may take longer than that
+SERIAL = 200_000
 #: with hessian="auto", a Hessian of at most so many rows is given as an ndarray, and lower solves factor it
 DENSE_UP_TO = 200
 
