@@ -70,7 +70,7 @@ class QPBatchSolution:
         n, m = self.y.shape[1], lam.shape[1]
         P_bar, q_bar, N_bar, r_bar = np.empty((B, n, n)), np.empty((B, n)), np.empty((B, m, n)), np.empty((B, m))
         arguments = (P, G, A, self.y, lam, *self.factors, y_bar, row_bar, 1, P_bar, q_bar, N_bar, r_bar)
-        _in_threads(kernel.vjp_range, B, arguments)
+        _in_threads(kernel.vjp_range, B, 100_000 // n**2, arguments)
         for i, solution in self.singles.items():
             g = solution.vjp(y_bar[i], row_bar[i, p:], row_bar[i, :p])
             q_bar[i] = g.q
@@ -106,7 +106,7 @@ def solve_qp_batch(P, q, G=None, h=None, A=None, b=None):
     B = max(block.shape[0] for block in blocks)
     p = blocks[5].shape[1]
     out = _outputs(B, blocks[1].shape[1], p, blocks[3].shape[1])
-    _in_threads(kernel.solve_range, B, (*blocks, *out))
+    _in_threads(kernel.solve_range, B, 40_000 // blocks[1].shape[1] ** 2, (*blocks, *out))
     plain, y, lam, active, residual, margin, *factors = out
     status, singles, count = [Status.CONVERGED] * B, {}, factors[0]
     batch = QPBatchSolution(y, lam[:, p:], lam[:, :p], active, margin, residual, status, singles, blocks, tuple(factors), given)
@@ -127,9 +127,14 @@ def _outputs(B, n, p, m):
     )  # fmt: skip
 
 
-def _in_threads(call, B, arguments):
+def workers_for(B, least):
+    """Threads for B members: each has at least `least`, a millisecond's work, for to start one takes a quarter of that."""
+    return min(get_num_threads(), max(1, B // max(least, 1)))
+
+
+def _in_threads(call, B, least, arguments):
     """call(first, last, *arguments) over equal shares of B members, one thread each (the kernels hold no lock)."""
-    workers = min(get_num_threads(), max(1, B // 32))
+    workers = workers_for(B, least)
     edges = np.linspace(0, B, workers + 1).astype(int).tolist()
     if workers == 1:
         call(0, B, *arguments)

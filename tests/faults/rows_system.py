@@ -56,7 +56,7 @@ def _():
     answers = []
     for threads in (1, 2):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(batch, "get_num_threads", lambda threads=threads: threads)
+            patch.setattr(batch, "workers_for", lambda B, least, threads=threads: threads)
             answers.append(rb.solve_qp_batch(P, q, G, h).y)
     np.testing.assert_array_equal(*answers)
     one_by_one = np.array([rb.solve_qp(*data).y for data in zip(P, q, G, h)])

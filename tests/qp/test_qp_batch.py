@@ -6,6 +6,7 @@ from qp_truth import BLOCKS, cotangents_of, problem
 
 import refbilevel.errors as errors
 from refbilevel import Status, solve_qp, solve_qp_batch
+from refbilevel.qp import batch as batch_module
 
 
 def stacks(B, n=6, m=5, p=2):
@@ -81,15 +82,17 @@ def test_bad_cotangents():
         batch.vjp(np.ones(6))
 
 
-def test_threads_give_equal_digits():
-    import numba
-
+def test_threads_give_equal_digits(monkeypatch):
     blocks = stacks(70)
-    with_all, before = solve_qp_batch(**blocks), numba.get_num_threads()
-    numba.set_num_threads(1)
-    try:
-        alone = solve_qp_batch(**blocks)
-    finally:
-        numba.set_num_threads(before)
-    bars = cotangents_of(blocks)
-    assert (with_all.y == alone.y).all() and all((a == b).all() for a, b in zip(with_all.vjp(*bars), alone.vjp(*bars)))
+    bars, answers = cotangents_of(blocks), []
+    for workers in (1, 2, 3):
+        monkeypatch.setattr(batch_module, "workers_for", lambda B, least, workers=workers: workers)
+        batch = solve_qp_batch(**blocks)
+        answers.append((batch.y, *batch.vjp(*bars)))
+    for others in answers[1:]:
+        assert all((a == b).all() for a, b in zip(answers[0], others))
+
+
+def test_a_thread_is_started_for_a_millisecond_of_work_only(monkeypatch):
+    monkeypatch.setattr(batch_module, "get_num_threads", lambda: 4)
+    assert [batch_module.workers_for(B, 100) for B in (1, 199, 200, 350, 10_000)] == [1, 1, 2, 3, 4]
