@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import minimize
 
+from ..certificates.bounds import constants_at
 from ..problem import as_vector, counted
 from ..results import Status
 from . import global_convex
@@ -28,6 +29,8 @@ from .lower_set import dense, licq, lower_level, lower_point, lower_program, mul
 ACTIVE = 1e-7
 #: multipliers below this count as zero
 STRICT = 1e-6
+#: the bound by strong convexity serves where it leaves this much, over 1 + |g|
+TIGHT = 1e-12
 #: how near to y the fallback solver's end point must be to confirm y
 TOUCHING = 1e-4
 
@@ -166,16 +169,25 @@ SOLVED = (Status.CONVERGED, Status.CERTIFIED, Status.NONUNIQUE, Status.MINIMUM_N
 
 
 def _solve_general(view, x, y):
-    """The lower minimum by the library's own solver, started away from y too so that a poor y cannot vouch for itself; by SLSQP
-    where that one cannot say (no Slater point, say)."""
+    """A lower bound of g where strong convexity gives a tight one; else the lower minimum by the library's own solver, started away
+    from y too so that a poor y cannot vouch for itself; by SLSQP where that one cannot say (no Slater point, say)."""
     from ..lower.solve import solve_lower
 
+    g, below = float(view.g(x, y)), _room_below(view, x, y)
+    if below <= TIGHT * (1.0 + abs(g)):
+        return g - below, None
     solutions = [solve_lower(view, x, y0=start) for start in (None, y)]
     values = [float(view.g(x, s.y)) for s in solutions if s.status in SOLVED]
     if values:
         return min(values), None
     value = _slsqp(view, x, y)
     return (np.inf, solutions[0].status) if value is None else (value, None)
+
+
+def _room_below(view, x, y):
+    """How far g(x, .) can fall below g(x, y), |g_y|^2 / (2 mu), where it is mu-strongly convex; infinity where that is not known."""
+    mu = constants_at(view, x).get("mu", 0.0) if view.constraints is None else 0.0
+    return float(np.sum(view.g_y(x, y) ** 2) / (2 * mu)) if mu > 0 else np.inf
 
 
 def _slsqp(view, x, y):

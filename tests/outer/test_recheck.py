@@ -90,3 +90,20 @@ def test_an_oracle_out_of_its_domain_is_said():
     problem = rb.problems.load("F16_logit_pricing_3")
     check = recheck(problem, np.ones(problem.n), -np.ones(problem.m))
     assert not check.accepted and check.status is rb.Status.NONFINITE
+
+
+def test_strong_convexity_spares_the_lower_solves_and_refuses_a_poor_y():
+    H, C, solves = np.array([[2.0, 1.0], [1.0, 3.0]]), np.array([[1.0, -2.0]]), []
+    problem = rb.BilevelProblem(
+        n=1, m=2, f=lambda x, y: y @ y, g=lambda x, y: 0.5 * y @ H @ y - x @ C @ y, g_y=lambda x, y: H @ y - x @ C,
+        g_yy=lambda x, y: H, lower_solver=lambda x, y0, tol: solves.append(1) or np.linalg.solve(H, x @ C),
+        constants={"mu": float(np.linalg.eigvalsh(H)[0])},
+    )  # fmt: skip
+    x = np.array([2.0])
+    y = np.linalg.solve(H, x @ C)
+    check = recheck(problem, x, y)
+    assert check.accepted and check.unique and not solves
+    poor = recheck(problem, x, y + 0.01)
+    assert not poor.accepted and solves and poor.lower_gap > 1e-5
+    unknown = recheck(rb.problem.replace(problem, constants=None), x, y)
+    assert unknown.accepted and len(solves) == 4 and abs(unknown.lower_objective - check.lower_objective) <= 1e-12
