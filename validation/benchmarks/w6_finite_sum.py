@@ -8,11 +8,11 @@ averages the quadratics of a batch once, and takes the same steps.
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads
 from timing import OURS, Case
 
 import refbilevel as rb
 from refbilevel.kernels import finite_sum as kernels
+from refbilevel.problems.design import threads_for
 
 STEPS, BATCH, STEP_X, STEP_Y = 200, 64, 1e-3, 1e-2
 
@@ -42,10 +42,11 @@ def ours(p, inner, outer):
     """The kernel alone, its memories filled before the clock."""
     state = start(p)
     lo, hi = np.full(p.n, -np.inf), np.full(p.n, np.inf)
+    threads = threads_for(inner.shape[1] * (p.terms[0][0].size + p.terms[1][0].size))
 
     def call():
         x, y, v, M_in, M_out, mean_in, mean_out = (a.copy() for a in state)
-        kernels.saba(p.kind, *p.terms, x, y, v, lo, hi, inner, outer, STEP_Y, STEP_X, M_in, M_out, mean_in, mean_out, get_num_threads())
+        kernels.saba(p.kind, *p.terms, x, y, v, lo, hi, inner, outer, STEP_Y, STEP_X, M_in, M_out, mean_in, mean_out, threads)
         return np.concatenate([x, y, v])
 
     return call
