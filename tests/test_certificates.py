@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import refbilevel as rb
+from refbilevel import certificates
 from refbilevel.certificates import bounds
 from refbilevel.errors import ArgumentError
 from refbilevel.problem import replace
+from refbilevel.results import LinearSolution
 from refbilevel.validation import bound_campaign as campaign
 
 from examples import quadratic, quartic, spd
@@ -181,3 +183,8 @@ def test_extended_refinement_gains_the_digits_that_the_condition_costs():
     assert error() > 1e-11
     if np.finfo(np.longdouble).nmant > 60:
         assert error(refine="extended") < 1e-2 * error()
+
+
+def test_a_condition_whose_square_overflows_is_infinite():
+    assert certificates.seen_condition(LinearSolution(np.ones(1), 0.0, condition=1e200, method="cg_normal")) == np.inf
+    assert certificates.seen_condition(LinearSolution(np.ones(1), 0.0, condition=1e200, method="cg")) == 1e200

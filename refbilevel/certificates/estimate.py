@@ -94,7 +94,7 @@ def norm(A, iterations=8, symmetric=False):
 def seen_condition(linear):
     """The condition number that the linear method sees: squared for normal equations."""
     squares = linear.method in METHODS and METHODS[linear.method].squares_condition
-    return linear.condition**2 if squares else linear.condition
+    return linear.condition * linear.condition if squares else linear.condition  # a product overflows to infinity, a power raises
 
 
 def attainable_digits(condition, terms, gradient, digits=DIGITS):

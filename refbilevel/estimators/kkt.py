@@ -85,10 +85,19 @@ def _regular(problem, local, f_x, f_y, linear, rtol, maxiter, facts):
 
 
 def _newton_difference(problem, local, gradient, S):
-    """|gradient - gradient one Newton step on|, with the rows that are active there: asymptotically the error."""
+    """|gradient - gradient one Newton step on|, with the rows that are active there: asymptotically the error.
+
+    The step goes as far as rounding of the residual's terms may reach, unless that is too far for first order to say anything.
+    """
     if not S.explicit or not local.independent or isinstance(S.H, np.ndarray) and S.m + S.A.shape[0] > 1500:
         return None
-    y, mu, nu = conditions.newton_step(problem, local.x, local.y, local.mu, local.nu)
+    rounding = S.rounding(local.x, local.y, local.mu, local.nu)
+    difference = _difference(problem, local, gradient, S, rounding)
+    return difference if difference <= 1e-6 * np.linalg.norm(gradient) else _difference(problem, local, gradient, S, None)
+
+
+def _difference(problem, local, gradient, S, rounding):
+    y, mu, nu = conditions.newton_step(problem, local.x, local.y, local.mu, local.nu, rounding=rounding)
     f_x, f_y = problem.f_x(local.x, y), problem.f_y(local.x, y)
     held = np.flatnonzero(conditions.active(mu, conditions.rows(problem, local.x, y)))
     T = conditions.build(problem, local.x, y, mu, nu, held)

@@ -53,8 +53,11 @@ def polish(problem, x, y, mu, nu, maxiter=30, hessian=None):
     return Polished(*best, residual, before, iterations)
 
 
-def newton_step(problem, x, y, mu, nu, at=None, hessian=None):
-    """One step of the method; `hessian(x, y, mu, nu)` replaces L_yy where only a model of it is at hand."""
+def newton_step(problem, x, y, mu, nu, at=None, hessian=None, rounding=None):
+    """One step of the method; `hessian(x, y, mu, nu)` replaces L_yy where only a model of it is at hand.
+
+    `rounding` (m + r,) is added to the residuals' sizes: the step then leads as far as the solution may be.
+    """
     at = conditions.rows(problem, x, y) if at is None else at
     J = np.flatnonzero(conditions.active(mu, at))
     H = (hessian or (lambda *z: conditions.lagrangian_yy(problem, *z)))(x, y, mu, nu)
@@ -66,6 +69,8 @@ def newton_step(problem, x, y, mu, nu, at=None, hessian=None):
     mu_J[J] = mu[J]
     top = problem.g_y(x, y) + p_y.T @ mu_J + q_y.T @ nu
     F = np.concatenate([top, np.concatenate([at.p[J], at.q]) / scale])
+    if rounding is not None and rounding.shape == F.shape:
+        F = F + np.where(F < 0, -rounding, rounding)
     dy, dmu, dnu = system.split(-solve_dense_or_sparse(system, F))
     return y + dy, mu_J + dmu, nu + dnu
 

@@ -76,6 +76,14 @@ class System:
         """N' w, shape (n,) or (n, j)."""
         return self.H_xy @ w[: self.m] + self.A_x.T @ w[self.m :]
 
+    def rounding(self, x, y, mu, nu):
+        """What rounding of their terms leaves of the optimality conditions in the scaled rows, (m + r,): 2^-53 times the terms' sizes."""
+        held = np.abs(self.scale * np.concatenate([mu[self.J], nu]))
+        top, rows = abs(self.H) @ np.abs(y) + abs(self.A).T @ held, abs(self.A) @ np.abs(y)
+        if not isinstance(self.A_x, LinearOperator):
+            rows = rows + abs(self.A_x) @ np.abs(x)
+        return 2.0**-53 * np.concatenate([top, rows])
+
     def rhs(self, y_bar=None, mu_bar=None, nu_bar=None):
         """(y_bar, mu_bar_J, nu_bar) in the scaled rows; None means zero."""
         mu_bar = np.zeros(self.k) if mu_bar is None else mu_bar

@@ -1,6 +1,7 @@
 """The kkt estimator and sensitivities against finite differences of re-solved problems, chosen solutions, and extended precision."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import mpmath
 import numpy as np
@@ -224,3 +225,25 @@ def test_the_error_estimate_sees_rows_that_the_newton_step_takes_up_or_lets_go()
         seen += result.success and error > 1e-3
         assert not result.success or error <= 3 * result.error_estimate + 1e-9, seed
     assert seen
+
+
+def test_the_estimate_sees_rounding_that_a_short_row_magnifies():
+    """y = (b - e'x) / g with g small: p is zero to the last bit, and y is wrong by the rounding of e'x over g."""
+    g, e, b = 1e-3, np.array([1.7, -1.1]), 0.3
+    problem = rb.BilevelProblem(
+        n=2, m=1, f=lambda x, y: 0.5 * (y[0] - 1.0) ** 2, f_x=lambda x, y: np.zeros(2), f_y=lambda x, y: y - 1.0,
+        g=lambda x, y: 0.5 * (y[0] - 1e4) ** 2, g_y=lambda x, y: y - 1e4, g_yy=lambda x, y: np.eye(1), g_xy=lambda x, y: np.zeros((2, 1)),
+        constraints=rb.Constraints(p=lambda x, y: g * y + e @ x - b, p_x=lambda x, y: e[None], p_y=lambda x, y: np.array([[g]]), linear=True),
+    )  # fmt: skip
+    errors = []
+    for seed in range(30):
+        x = np.random.default_rng(seed).standard_normal(2)
+        x[1] += (e @ x - b + g * 1.01) / -e[1]  # y* close to 1, where f_y cancels
+        h = rb.hypergradient(problem, x)
+        exact = [Fraction(v) for v in (*x, *e, b, g)]
+        y = (exact[4] - exact[2] * exact[0] - exact[3] * exact[1]) / exact[5]
+        truth = np.array([float(-exact[2 + i] / exact[5] * (y - 1)) for i in range(2)])
+        error = np.linalg.norm(h.gradient - truth)
+        assert h.success and error <= 2 * h.error_estimate
+        errors.append(error)
+    assert max(errors) > 1e-11, "nothing was magnified"
