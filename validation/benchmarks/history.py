@@ -20,7 +20,7 @@ from timing import OURS  # noqa: E402
 
 pytest.importorskip("pytest_benchmark")
 #: groups of the table that each workload has
-GROUPS = {"W1": 2, "W2": 4, "W3": 2, "W4": 2, "W5": 4, "W6": 3, "W7": 1, "Q1": 10, "Q2": 4, "C1": 1, "P1": 4, "L1": 1}
+GROUPS = {"W1": 2, "W2": 4, "W3": 4, "W4": 2, "W5": 4, "W6": 3, "W7": 1, "Q1": 10, "Q2": 4, "C1": 1, "P1": 4, "L1": 1}
 
 
 @pytest.fixture(scope="module")

@@ -90,3 +90,13 @@ def cases():
             truth, goal=f"Goal: best peer at {7 if one else 5} or more.",
             notes={"celer + support solve": "stands for sparse-ho, which is not on the package index: its forward solver and its adjoint"},
         )  # fmt: skip
+        lower = rb.solve_lower(problem, x)
+        yield Case(
+            "W3", f"{'Lasso' if one else 'weighted Lasso'}, adjoint alone, y* given",
+            {
+                OURS: lambda p=problem, x=x, low=lower: lambda: rb.hypergradient(p, x, lower=low, diagnostics=False).gradient,
+                "refbilevel, y an array": lambda p=problem, x=x, y=y: lambda: rb.hypergradient(p, x, lower=y, diagnostics=False).gradient,
+                "floor": lambda y=y, c=c, one=one: lambda: gradient(X, Z, s, y, c, one),
+            },
+            truth, notes={"floor": "the support's normal equations in NumPy, which is also every peer's adjoint", OURS: "the LowerSolution, whose factor serves"},
+        )  # fmt: skip
