@@ -23,11 +23,15 @@ from contextlib import nullcontext
 SMALL = range(65, 1001)
 
 
+_LOCK = threading.Lock()
+_HELD = {}  # {library file: (how many hold it, its threads before the first)}: pools belong to the process, and so does their count
+
+
 class _Held:
-    """Context manager: some BLAS libraries on one thread; entered by several threads at once, until the last one leaves."""
+    """Context manager: some BLAS libraries on one thread; each until the last of those who hold it leaves, from whatever Python thread."""
 
     def __init__(self, path):
-        self.path, self.lock, self.inside, self.before = re.compile(path), threading.Lock(), 0, []
+        self.path = re.compile(path)
 
     @functools.cached_property
     def libraries(self):
@@ -39,19 +43,21 @@ class _Held:
         return [library for library in found if library.user_api == "blas" and self.path.search(library.filepath)]
 
     def __enter__(self):
-        with self.lock:
-            if self.inside == 0:
-                self.before = [library.get_num_threads() for library in self.libraries]
-                for library in self.libraries:
+        with _LOCK:
+            for library in self.libraries:
+                holders, before = _HELD.get(library.filepath) or (0, library.get_num_threads())
+                if holders == 0:
                     library.set_num_threads(1)
-            self.inside += 1
+                _HELD[library.filepath] = holders + 1, before
 
     def __exit__(self, *exception):
-        with self.lock:
-            self.inside -= 1
-            if self.inside == 0:
-                for library, number in zip(self.libraries, self.before):
-                    library.set_num_threads(number)
+        with _LOCK:
+            for library in self.libraries:
+                holders, before = _HELD.pop(library.filepath)
+                if holders == 1:
+                    library.set_num_threads(before)
+                else:
+                    _HELD[library.filepath] = holders - 1, before
 
 
 _ALL, _SCIPY = _Held(""), _Held(r"scipy(\.libs|/\.dylibs)")

@@ -89,3 +89,12 @@ def test_wrong_arguments():
         rb.solve_lower(problem, X, maxiter=-1)
     with pytest.raises(ArgumentError, match="step"):
         rb.solve_lower(problem, X, "gradient_descent", step=-1.0)
+
+
+def test_all_directions_at_once_cost_no_product():
+    from refbilevel.lower.step_maps import _along
+
+    g_xy, dX = np.arange(6.0).reshape(2, 3), np.array([[1.0, 2.0], [0.0, 1.0]])
+    assert np.shares_memory(_along(g_xy, np.eye(2)), g_xy)
+    np.testing.assert_array_equal(_along(g_xy, dX), g_xy.T @ dX)
+    np.testing.assert_array_equal(_along(g_xy[:1], np.eye(1)), g_xy[:1].T)

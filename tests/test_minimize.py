@@ -5,6 +5,8 @@ import pytest
 
 import refbilevel as rb
 from refbilevel.errors import ArgumentError, ShapeError, StatusError, UnknownOption
+from refbilevel.outer import METHODS
+from refbilevel.outer.objective import Objective
 
 from examples import quartic, spd
 
@@ -142,3 +144,18 @@ def test_a_lower_level_that_is_not_defined_at_zero_is_started_elsewhere(method, 
 def test_a_start_of_the_wrong_length_is_refused():
     with pytest.raises(ShapeError, match="y0"):
         rb.minimize(entropy()[0], [0.1, 0.1], y0=[1.0])
+
+
+def test_lower_tolerances_tighten_with_the_hypergradient_and_end_at_rounding():
+    (problem, optimum), asked = projection(), []
+
+    def solver(x, y0, tol):
+        asked.append(tol)
+        return rb.solve_lower(problem, x, y0=y0, tol=tol)
+
+    objective = Objective(rb.problem.replace(problem, lower_solver=solver))
+    outcome = METHODS["lbfgs"].run(objective, np.ones(3))
+    loose = [tol for tol in asked if tol is not None]
+    assert outcome.status.success and np.abs(outcome.x - optimum).max() <= 1e-7
+    assert max(loose) == loose[0] and loose[-1] <= 1e-4 * loose[0], "they follow the projected hypergradient down"
+    assert asked == [None, *loose, None], "the first point and the last one are solved to rounding"

@@ -10,6 +10,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import refbilevel as rb
+from refbilevel import threads
 from refbilevel.kernels import glm, glm_newton, softmax
 from refbilevel.problems import design, softmax_operators
 from refbilevel.threads import numba_owns_threads
@@ -37,6 +38,18 @@ def test_the_last_owner_to_leave_gives_the_threads_back():
         assert set(blas()) == {1}
         second.__exit__(None, None, None)
         assert blas() == before
+
+
+def test_owners_of_different_libraries_may_leave_in_any_order():
+    """One Python thread holds SciPy's BLAS, another both; the first leaves first."""
+    with threadpool_limits(2, user_api="blas"):
+        before, scipy_only, both = blas(), threads._SCIPY, threads._ALL
+        scipy_only.__enter__()
+        both.__enter__()
+        scipy_only.__exit__(None, None, None)
+        assert set(blas()) == {1}, "the second still works"
+        both.__exit__(None, None, None)
+        assert blas() == before and not threads._HELD
 
 
 def test_scipy_s_blas_keeps_to_one_thread_for_small_factorisations():

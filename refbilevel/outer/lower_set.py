@@ -23,10 +23,6 @@ from .global_kkt import KKT, is_convex
 from .global_search import Search
 
 
-#: size up to which the second-order condition is decided by a dense eigenvalue problem
-DENSE_LIMIT = 1000
-
-
 @dataclass(frozen=True, eq=False)
 class Point:
     """Everything about the lower level at (x, y): rows, gradients, scales."""
